@@ -1,1 +1,4 @@
 //! The VaultSecret operator.
+
+pub mod remote;
+pub mod value;

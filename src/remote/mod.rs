@@ -1,0 +1,172 @@
+//! Remote secret stores: one small trait, one file a provider. Knows no Kubernetes.
+
+pub mod error;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+
+use crate::value::SecretValue;
+pub use error::{BuildError, CallError, Certainty, ErrorClass, Operation};
+
+/// The providers that are built in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Provider {
+    /// Kelvin, `/api/v4/secrets`.
+    Kelvin,
+    /// Dreadnode, `/api/v1/user/secrets`.
+    Dreadnode,
+    /// Mixpeek, `/v1/organizations/secrets`.
+    Mixpeek,
+}
+
+/// What a remote lets us see of a change that somebody else made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DriftSignal {
+    /// The time of the last change (Kelvin `updated`, Dreadnode `updated_at`).
+    Timestamp,
+    /// Only whether the name exists (Mixpeek).
+    Presence,
+    /// A version with check-and-set.
+    Version,
+}
+
+/// One entry as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The name as the remote stores it.
+    pub name: String,
+    /// The provider's id of the entry, as received, where there is one.
+    pub id: Option<String>,
+    /// The opaque version stamp, where there is one.
+    pub version: Option<String>,
+    /// When the entry was made, by the remote's clock.
+    pub created: Option<Timestamp>,
+    /// Who made it, as the remote names its principals.
+    pub created_by: Option<String>,
+    /// Who changed it last.
+    pub updated_by: Option<String>,
+}
+
+/// A complete list, read to its last page.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Listing {
+    /// Every entry that the credential can see.
+    pub entries: Vec<Listed>,
+    /// The remote's clock (`Date` header of the first page), to judge how far it is from ours.
+    pub remote_time: Option<Timestamp>,
+}
+
+/// The answer to a create or an update that the remote acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Written {
+    /// The provider's id, where the answer holds one.
+    pub id: Option<String>,
+    /// The version stamp in this very answer; `None` when it holds none (an old Kelvin, Mixpeek) or cannot be read.
+    pub version: Option<String>,
+    /// The principal that the remote says made this write: us.
+    pub principal: Option<String>,
+}
+
+/// An entry to change or delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryRef {
+    /// The name as the remote stores it.
+    pub name: String,
+    /// The provider's id; needed by providers that address entries by id (Dreadnode).
+    pub id: Option<String>,
+}
+
+/// Called before each HTTP request of a paged list, so that every page is paid for from the budget.
+pub type Pace = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// A secret store that never gives a value back.
+pub trait Remote: Send + Sync {
+    /// Which provider this is.
+    fn provider(&self) -> Provider;
+    /// What it shows of other people's changes.
+    fn drift_signal(&self) -> DriftSignal;
+    /// Lists every entry, to the last page. An incomplete or self-contradicting answer is an error, never a short list.
+    /// `pace` is awaited before the second and every further page.
+    fn list(&self, pace: Pace) -> BoxFuture<'_, Result<Listing, CallError>>;
+    /// Creates an entry. `value` must be UTF-8: the caller has checked and encoded it.
+    fn create<'a>(&'a self, name: &'a str, value: &'a SecretValue) -> BoxFuture<'a, Result<Written, CallError>>;
+    /// Replaces the value of an entry.
+    fn update<'a>(&'a self, entry: &'a EntryRef, value: &'a SecretValue) -> BoxFuture<'a, Result<Written, CallError>>;
+    /// Deletes an entry. "Not found" comes back as [`ErrorClass::NotFound`]; the caller takes it for done.
+    fn delete<'a>(&'a self, entry: &'a EntryRef) -> BoxFuture<'a, Result<(), CallError>>;
+}
+
+/// How to reach a remote: everything a client is built from. Holds credentials, so it has no `Debug`.
+pub struct RemoteConfig {
+    /// Provider and its credentials.
+    pub access: Access,
+    /// Base URL without a trailing slash, e.g. `https://acme.kelvin.ai`.
+    pub url: url::Url,
+    /// PEM bundle of certificate authorities to trust *besides* the public ones.
+    pub ca_bundle: Option<Vec<u8>>,
+    /// Client certificate and key (PEM), for mutual TLS.
+    pub client_identity: Option<ClientIdentity>,
+    /// Name to expect in the server's certificate instead of the URL's host.
+    pub server_name: Option<String>,
+    /// Limit of one HTTP request, from connecting to the last byte of the answer.
+    pub timeout: Duration,
+}
+
+/// A client certificate chain and its key, both PEM.
+pub struct ClientIdentity {
+    /// Certificate chain, PEM.
+    pub certificate: Vec<u8>,
+    /// Private key, PEM.
+    pub key: SecretValue,
+}
+
+/// Provider and credentials.
+pub enum Access {
+    /// Kelvin behind Keycloak.
+    Kelvin {
+        /// Keycloak realm.
+        realm: String,
+        /// How tokens are had.
+        auth: KelvinAuth,
+    },
+    /// Dreadnode.
+    Dreadnode(DreadnodeAuth),
+    /// Mixpeek, with its static key.
+    Mixpeek {
+        /// `sk_…`, a key with the admin permission.
+        api_key: SecretValue,
+    },
+}
+
+/// Ways to an access token for Kelvin.
+pub enum KelvinAuth {
+    /// A service account; asks for a new token when the old one ends (there is no refresh token).
+    ClientCredentials {
+        /// Keycloak client id.
+        client_id: String,
+        /// Its secret.
+        client_secret: SecretValue,
+    },
+    /// A user with a password, on a public client; renews by refresh token, else logs in again.
+    Password {
+        /// Keycloak client id, `kelvin-client` by default.
+        client_id: String,
+        /// User name.
+        username: String,
+        /// Password.
+        password: SecretValue,
+    },
+    /// A token that somebody else renews; used as it is.
+    AccessToken(SecretValue),
+}
+
+/// Ways to authenticate to Dreadnode.
+pub enum DreadnodeAuth {
+    /// `X-API-Key`.
+    ApiKey(SecretValue),
+    /// `Authorization: Bearer`.
+    Bearer(SecretValue),
+}

@@ -1,0 +1,10 @@
+//! The custom resources: types only. Field names are fixed; what the schema or CEL can refuse, they refuse.
+
+pub mod condition;
+pub mod connection;
+pub mod names;
+pub mod vault_secret;
+
+pub use condition::{ConnectionReason, Reason};
+pub use connection::{ClusterVaultConnection, ConnectionSpec, ConnectionStatus, VaultConnection};
+pub use vault_secret::{VaultSecret, VaultSecretSpec, VaultSecretStatus};

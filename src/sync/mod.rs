@@ -1,0 +1,3 @@
+//! The sync protocol, pure: no Kubernetes, no HTTP, no clock. Time is an argument.
+
+pub mod ledger;

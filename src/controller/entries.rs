@@ -1,0 +1,240 @@
+//! Every entry that some VaultSecret names or holds, by entry identity: who has it, what we know of our own writes to it,
+//! and what its row expects to see in a list.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::remote::lane::ObjectKey;
+use crate::sync::conflict::{self, Claimant, Hold};
+use crate::sync::snapshot::Trace;
+
+/// An entry's identity: the remote (provider, URL, account) and the name as the remote stores it. No credential is part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryId {
+    /// The remote: provider, URL and account.
+    pub remote: Arc<str>,
+    /// The name as the remote stores it.
+    pub name: Arc<str>,
+}
+
+/// What a row expects of the next list. `None` of [`Claim::expects`]: the row has no expectation, or is busy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expects {
+    /// In sync: present, with this stamp where there is one.
+    Present(Option<Arc<str>>),
+    /// Known to be changed by somebody else: present, with any stamp but ours.
+    Moved(Option<Arc<str>>),
+    /// Known to be missing, under a policy that leaves it so.
+    Absent,
+    /// Somebody else's: present.
+    Foreign,
+    /// No list has shown it for long; any list is news.
+    Any,
+}
+
+/// One VaultSecret's interest in an entry.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Which entry.
+    pub entry: EntryId,
+    /// Who, and how firmly.
+    pub claimant: Claimant,
+    /// Connection that it goes through, as rows name it.
+    pub connection: Arc<str>,
+    /// What the next list is expected to show.
+    pub expects: Option<Expects>,
+    /// When this process read the row as it now is.
+    pub read_at: Timestamp,
+    /// A write of ours may still land until then: the entry is held that long even if its VaultSecret is gone.
+    pub lingers_until: Option<Timestamp>,
+}
+
+#[derive(Default)]
+struct Entry {
+    claims: Vec<(ObjectKey, Claim)>,
+    /// Held for VaultSecrets that are gone, until a write of theirs cannot land any more.
+    ghosts: Vec<(Timestamp, Claimant)>,
+    trace: Trace,
+}
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<EntryId, Entry>,
+    by_object: HashMap<ObjectKey, Vec<EntryId>>,
+}
+
+/// The index.
+#[derive(Default)]
+pub struct Entries {
+    state: Mutex<State>,
+}
+
+/// Why an entry cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// `<namespace>/<name>` of the VaultSecret that has it.
+    pub by: String,
+    /// Held for one that is gone, until then.
+    pub until: Option<Timestamp>,
+}
+
+impl Entries {
+    /// Replaces what a VaultSecret names and holds. Returns the others whose entries it gave up.
+    #[must_use]
+    pub fn set(&self, key: &ObjectKey, claims: Vec<Claim>) -> HashSet<ObjectKey> {
+        let mut guard = self.lock();
+        let kept: HashSet<EntryId> = claims.iter().map(|c| c.entry.clone()).collect();
+        let mut freed = HashSet::new();
+        let old = guard.by_object.remove(key).unwrap_or_default();
+        for id in old.into_iter().filter(|id| !kept.contains(id)) {
+            guard.withdraw(key, &id, &mut freed);
+        }
+        let mut ids: Vec<EntryId> = Vec::with_capacity(claims.len());
+        for claim in claims {
+            let id = claim.entry.clone();
+            let entry = guard.entries.entry(id.clone()).or_default();
+            match entry.claims.iter_mut().find(|(k, c)| k == key && c.connection == claim.connection) {
+                Some((_, old)) => {
+                    if old.claimant.hold > claim.claimant.hold {
+                        freed.extend(entry.claims.iter().map(|(k, _)| k.clone()).filter(|k| k != key));
+                        if let Some((_, old)) = entry.claims.iter_mut().find(|(k, c)| k == key && c.connection == claim.connection) {
+                            *old = claim;
+                        }
+                    } else {
+                        *old = claim;
+                    }
+                }
+                None => entry.claims.push((key.clone(), claim)),
+            }
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        if !ids.is_empty() {
+            guard.by_object.insert(key.clone(), ids);
+        }
+        freed
+    }
+
+    /// A VaultSecret is gone. What a write of its may still change stays held. Returns the others that may have its entries.
+    #[must_use]
+    pub fn remove(&self, key: &ObjectKey, now: Timestamp) -> HashSet<ObjectKey> {
+        let mut guard = self.lock();
+        let mut freed = HashSet::new();
+        for id in guard.by_object.remove(key).unwrap_or_default() {
+            if let Some(entry) = guard.entries.get_mut(&id) {
+                let lingering = entry.claims.iter().filter(|(k, _)| k == key).filter_map(|(_, c)| {
+                    c.lingers_until.filter(|until| *until > now).map(|until| (until, c.claimant.clone()))
+                });
+                let lingering: Vec<_> = lingering.collect();
+                entry.ghosts.extend(lingering);
+            }
+            guard.withdraw(key, &id, &mut freed);
+        }
+        freed
+    }
+
+    /// Who else has an entry; `None` when this VaultSecret has it.
+    #[must_use]
+    pub fn taken(&self, key: &ObjectKey, uid: &str, id: &EntryId, now: Timestamp) -> Option<Taken> {
+        self.lock().taken(key, uid, id, now)
+    }
+
+    /// Takes entries for a write that is about to be intended: all of them, or none. From then on nobody else can take
+    /// them, so ownership is read and the claim is made in one step (C10).
+    ///
+    /// # Errors
+    /// The first entry that somebody else has.
+    pub fn take(&self, key: &ObjectKey, uid: &str, ids: &[EntryId], now: Timestamp) -> Result<(), (EntryId, Taken)> {
+        let mut state = self.lock();
+        for id in ids {
+            if let Some(taken) = state.taken(key, uid, id, now) {
+                return Err((id.clone(), taken));
+            }
+        }
+        for id in ids {
+            let Some(entry) = state.entries.get_mut(id) else { continue };
+            for (_, claim) in entry.claims.iter_mut().filter(|(k, _)| k == key) {
+                claim.claimant.hold = claim.claimant.hold.max(Hold::Claimed);
+                claim.expects = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// A write is about to be sent.
+    pub fn sent(&self, id: &EntryId) {
+        self.lock().entries.entry(id.clone()).or_default().trace.sent();
+    }
+
+    /// A write was answered, or timed out.
+    pub fn over(&self, id: &EntryId, now: Timestamp) {
+        self.lock().entries.entry(id.clone()).or_default().trace.over(now);
+    }
+
+    /// What we know of our own writes to an entry, for a row read at that time.
+    #[must_use]
+    pub fn trace(&self, id: &EntryId, read_at: Timestamp) -> Trace {
+        let trace = self.lock().entries.get(id).map(|e| e.trace.clone()).unwrap_or_default();
+        Trace { read_at: Some(read_at), ..trace }
+    }
+
+    /// Number of entries that are ours through a connection.
+    #[must_use]
+    pub fn owned_through(&self, namespace: &str, connection: &str) -> usize {
+        let state = self.lock();
+        state
+            .entries
+            .values()
+            .flat_map(|e| &e.claims)
+            .filter(|(k, c)| {
+                c.claimant.hold == Hold::Ours && *c.connection == *connection && (namespace.is_empty() || *k.namespace == *namespace)
+            })
+            .count()
+    }
+
+    /// Looks at every claim on entries of a remote, with what we know of our own writes.
+    pub fn for_each(&self, remote: &str, mut look: impl FnMut(&ObjectKey, &Claim, &Trace)) {
+        let state = self.lock();
+        for (id, entry) in &state.entries {
+            if *id.remote != *remote {
+                continue;
+            }
+            for (key, claim) in &entry.claims {
+                look(key, claim, &entry.trace);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn taken(&mut self, key: &ObjectKey, uid: &str, id: &EntryId, now: Timestamp) -> Option<Taken> {
+        let entry = self.entries.get_mut(id)?;
+        entry.ghosts.retain(|(until, _)| *until > now);
+        if let Some((until, ghost)) = entry.ghosts.iter().find(|(_, g)| g.uid != uid) {
+            let held = entry.claims.iter().any(|(k, c)| k == key && c.claimant.hold > Hold::Named);
+            if !held {
+                return Some(Taken { by: format!("{} (deleted)", ghost.name), until: Some(*until) });
+            }
+        }
+        let claimants: Vec<Claimant> = entry.claims.iter().map(|(_, c)| c.claimant.clone()).collect();
+        let owner = conflict::owner(&claimants)?;
+        (owner.uid != uid).then(|| Taken { by: owner.name.clone(), until: None })
+    }
+
+    fn withdraw(&mut self, key: &ObjectKey, id: &EntryId, freed: &mut HashSet<ObjectKey>) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.claims.retain(|(k, _)| k != key);
+        freed.extend(entry.claims.iter().map(|(k, _)| k.clone()));
+        // The trace stays while a write is under way: its answer still has to be noted.
+        if entry.claims.is_empty() && entry.ghosts.is_empty() && entry.trace.in_flight == 0 {
+            self.entries.remove(id);
+        }
+    }
+}

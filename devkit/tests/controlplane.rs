@@ -12,9 +12,14 @@ use std::time::{Duration, Instant};
 use devkit::controlplane::{AuditRecord, ControlPlane, Options};
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, WatchEvent, WatchParams};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, PostParams,
+    WatchEvent, WatchParams,
+};
 use kube::{Api, ResourceExt};
+use serde_json::json;
 
 /// Long enough for the slowest machine; a test ends as soon as its condition holds.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -86,6 +91,25 @@ async fn the_audit_log_counts_exactly_what_was_asked() {
             .iter()
             .all(|r| r.group.is_empty() && r.subresource.is_empty())
     );
+}
+
+/// The answer is larger than the server's buffers, so its first part arrives before the request is over.
+#[tokio::test]
+async fn a_large_answer_is_counted_by_the_time_it_is_read() {
+    let cp = ControlPlane::shared().await;
+    let namespace = cp.namespace("large").await;
+    let maps = Api::<ConfigMap>::namespaced(cp.admin_client(), &namespace);
+    let mut map = config_map("large");
+    map.data = Some(BTreeMap::from([("key".into(), "x".repeat(500_000))]));
+    maps.create(&PostParams::default(), &map).await.unwrap();
+    for _ in 0..50 {
+        let mark = cp.audit().mark();
+        maps.get("large").await.unwrap();
+        let records = cp
+            .audit()
+            .requests_after(mark, |r| r.namespace == namespace);
+        assert_eq!(calls(&records), [("get", "configmaps", "large", 200)]);
+    }
 }
 
 #[tokio::test]
@@ -175,6 +199,57 @@ async fn objects_of_a_deleted_owner_and_deleted_namespaces_go_away() {
         .unwrap();
     eventually("the namespace is gone", || async {
         namespaces.get_opt(&namespace).await.unwrap().is_none()
+    })
+    .await;
+}
+
+/// Restarts the controller manager of a control plane of its own.
+#[tokio::test]
+async fn a_restarted_controller_manager_collects_for_a_kind_that_is_new() {
+    let cp = ControlPlane::start(Options::default()).await.unwrap();
+    let definition: CustomResourceDefinition = serde_json::from_value(json!({
+        "metadata": {"name": "owners.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "owners", "kind": "Owner"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]
+        }
+    }))
+    .unwrap();
+    let definitions = Api::<CustomResourceDefinition>::all(cp.admin_client());
+    definitions
+        .create(&PostParams::default(), &definition)
+        .await
+        .unwrap();
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("example.com", "v1", "Owner"));
+    let owners = Api::<DynamicObject>::namespaced_with(cp.admin_client(), "default", &kind);
+    eventually("the kind is served", || async {
+        owners.list(&ListParams::default()).await.is_ok()
+    })
+    .await;
+    let before = cp.process_ids();
+    cp.restart_controller_manager().await.unwrap();
+    assert_ne!(cp.process_ids(), before);
+
+    let owner = owners
+        .create(&PostParams::default(), &DynamicObject::new("owner", &kind))
+        .await
+        .unwrap();
+    let maps = Api::<ConfigMap>::namespaced(cp.admin_client(), "default");
+    let mut owned = config_map("owned");
+    owned.metadata.owner_references = Some(vec![OwnerReference {
+        api_version: "example.com/v1".into(),
+        kind: "Owner".into(),
+        name: owner.name_any(),
+        uid: owner.uid().unwrap(),
+        ..OwnerReference::default()
+    }]);
+    maps.create(&PostParams::default(), &owned).await.unwrap();
+    owners
+        .delete("owner", &DeleteParams::background())
+        .await
+        .unwrap();
+    eventually("the owned object is collected", || async {
+        maps.get_opt("owned").await.unwrap().is_none()
     })
     .await;
 }

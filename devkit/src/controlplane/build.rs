@@ -55,15 +55,26 @@ impl Plan {
     }
 }
 
-/// Without these flags Kubernetes calls itself v0.0.0-master, which a chart's `kubeVersion` refuses.
+/// Without these flags Kubernetes calls itself v0.0.0-master, which a chart's `kubeVersion` refuses, and its clients name no
+/// version.
 fn ldflags(version: &str) -> String {
     let mut numbers = version.trim_start_matches('v').split('.');
     let (major, minor) = (numbers.next().unwrap_or("0"), numbers.next().unwrap_or("0"));
-    let package = "k8s.io/component-base/version";
-    format!(
-        "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} \
-         -X {package}.gitTreeState=clean"
-    )
+    let mut flags = String::from("-s -w");
+    for package in [
+        "k8s.io/component-base/version",
+        "k8s.io/client-go/pkg/version",
+    ] {
+        for (name, value) in [
+            ("Version", version),
+            ("Major", major),
+            ("Minor", minor),
+            ("TreeState", "clean"),
+        ] {
+            flags.push_str(&format!(" -X {package}.git{name}={value}"));
+        }
+    }
+    flags
 }
 
 /// Tells the person who waits. Written past the test harness, which would hold it back until the test has ended.

@@ -11,8 +11,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! There are no nodes, so no Pod ever runs. The garbage collector learns of a new kind within 30 seconds; a test that deletes
-//! owners of a kind whose definition it has just installed calls [`ControlPlane::restart_controller_manager`] first.
+//! There are no nodes, so no Pod ever runs. The garbage collector looks for new kinds only every 30 seconds, and what belongs
+//! to an owner of a kind that it does not know yet can wait longer still: a test of that installs its definitions first and
+//! calls [`ControlPlane::restart_controller_manager`] then.
 
 mod audit;
 mod binaries;

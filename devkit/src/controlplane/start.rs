@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::Request;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::api::DeleteParams;
 use kube::{Api, Client};
 
 use super::audit::AuditLog;
@@ -192,11 +193,16 @@ async fn start_controller_manager(
     config: &kube::Config,
 ) -> Result<Process, Error> {
     let args = layout.controller_manager();
-    let mut process = spawn(binaries, layout, "kube-controller-manager", args)?;
     let client = Client::try_from(config.clone()).map_err(Error::api("accept a client"))?;
     let accounts = Api::<ServiceAccount>::namespaced(client, "default");
+    // Its own port is closed; that this account appears shows that it works. One that worked before has left it.
+    match accounts.delete("default", &DeleteParams::default()).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.is_not_found() => {}
+        Err(error) => return Err(Error::api("delete the service account default")(error)),
+    }
+    let mut process = spawn(binaries, layout, "kube-controller-manager", args)?;
     await_ready(&mut process, options.deadline, || async {
-        // Its own port is closed; this account is the first thing that it makes.
         let default = accounts.get("default").await;
         default.map(drop).map_err(|error| chain(&error))
     })

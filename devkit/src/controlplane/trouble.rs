@@ -42,8 +42,8 @@ impl ControlPlane {
         self.signal_apiserver(Process::resume, "resuming the API server")
     }
 
-    /// Starts the controller manager anew, which then knows every kind that is installed. Without this the garbage collector
-    /// learns of a new kind within 30 seconds.
+    /// Starts the controller manager anew (or for the first time) and waits until it works. It then knows every kind that is
+    /// installed, of which its garbage collector would learn late otherwise.
     pub async fn restart_controller_manager(&self) -> Result<(), Error> {
         let stopped = self.processes().controller_manager.take();
         drop(stopped);

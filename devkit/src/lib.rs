@@ -1,3 +1,4 @@
 //! Development kit.
 
 pub mod remotes;
+pub mod controlplane;

@@ -1,0 +1,102 @@
+//! Waits between attempts: exponential, with jitter, remembered per object and entry.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rand::Rng as _;
+
+use crate::sync::plan::after;
+
+/// A wait spread over ±20 %, so that what failed together is not tried again together.
+#[must_use]
+pub fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(rand::rng().random_range(0.8..1.2))
+}
+
+/// How a failure is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// First wait; doubles.
+    pub first: Duration,
+    /// Longest wait.
+    pub longest: Duration,
+}
+
+/// Failures that pass by themselves.
+pub const TRANSIENT: Pace = Pace { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
+/// Failures that a person has to mend.
+pub const PERMANENT: Pace = Pace { first: Duration::from_secs(60), longest: Duration::from_secs(3600) };
+
+/// What is remembered of failures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backoff {
+    failures: u32,
+    /// When the last one was.
+    failed_at: Option<Timestamp>,
+    next_at: Option<Timestamp>,
+}
+
+impl Backoff {
+    /// Notes a failure; returns when to try again.
+    pub fn failed(&mut self, pace: Pace, now: Timestamp, jitter: impl Fn(Duration) -> Duration) -> Timestamp {
+        // Only a failure after the wait counts: an object that is woken early for other reasons does not wait the longer.
+        if self.next_at.is_none_or(|next| now >= next) {
+            self.failures = self.failures.saturating_add(1);
+        }
+        let wait = pace.first.saturating_mul(1 << self.failures.clamp(1, 20).saturating_sub(1)).min(pace.longest);
+        let next = after(now, jitter(wait));
+        self.failed_at = Some(now);
+        self.next_at = Some(next);
+        next
+    }
+
+    /// Forgets all failures.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// When to try again, if that is still to come. What failed before `recovered` may be tried at once.
+    #[must_use]
+    pub fn waits_until(&self, now: Timestamp, recovered: Option<Timestamp>) -> Option<Timestamp> {
+        if recovered.is_some() && recovered >= self.failed_at {
+            return None;
+        }
+        self.next_at.filter(|next| *next > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_second(s).unwrap()
+    }
+
+    #[test]
+    fn waits_double_to_a_limit() {
+        let mut b = Backoff::default();
+        let pace = Pace { first: Duration::from_secs(1), longest: Duration::from_secs(4) };
+        let mut now = at(0);
+        for wait in [1, 2, 4, 4, 4] {
+            let next = b.failed(pace, now, |d| d);
+            assert_eq!(next, after(now, Duration::from_secs(wait)));
+            assert_eq!(b.waits_until(now, None), Some(next));
+            now = next;
+            assert_eq!(b.waits_until(now, None), None);
+        }
+    }
+
+    #[test]
+    fn early_failures_do_not_add_up_and_recovery_ends_the_wait() {
+        let mut b = Backoff::default();
+        b.failed(TRANSIENT, at(10), |d| d);
+        b.failed(TRANSIENT, at(10), |d| d);
+        assert_eq!(b.waits_until(at(10), None), Some(at(11)), "still the first failure's wait");
+        assert_eq!(b.waits_until(at(10), Some(at(9))), Some(at(11)));
+        assert_eq!(b.waits_until(at(10), Some(at(10))), None);
+        b.reset();
+        assert_eq!(b, Backoff::default());
+    }
+}

@@ -1,0 +1,137 @@
+//! The connections that can be used, as VaultSecrets see them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::keys::ConnectionKey;
+use super::prober::RemoteHandle;
+use crate::api::ConnectionReason;
+use crate::api::connection::AllowedNamespaces;
+use crate::remote::Provider;
+use crate::remote::lane::ObjectKey;
+
+/// A connection whose spec and credentials were read.
+pub struct ConnectionHandle {
+    /// Which connection.
+    pub key: ConnectionKey,
+    /// `<kind>/<name>`, as ledger rows name it.
+    pub display: Arc<str>,
+    /// Generation of the spec that it was made from.
+    pub generation: i64,
+    /// Its provider.
+    pub provider: Provider,
+    /// The remote behind it: client, lane and snapshots, shared by all connections of one budget identity.
+    pub remote: Arc<RemoteHandle>,
+    /// Which remote behind the connection rows speak of.
+    pub incarnation: u64,
+    /// D: how long a request that timed out may still land.
+    pub settle: Duration,
+    /// For how long a list is believed; `None` when the regular list is off.
+    pub max_age: Option<Duration>,
+    /// Put before names at the remote (ClusterVaultConnection).
+    pub prefix: Option<String>,
+    /// Namespaces that may use it (ClusterVaultConnection); `None`: not asked for, it is namespaced.
+    pub allowed: Option<AllowedNamespaces>,
+    /// Why nothing may be sent, if so. Deletes of leaving entries go through with the credentials that were had before.
+    pub blocked: Option<(ConnectionReason, String)>,
+    /// A freeze and its token; shared with the handle that replaces this one.
+    pub freeze: Arc<Mutex<Option<FreezeNote>>>,
+    /// A one-time adoption for all VaultSecrets of the connection.
+    pub adopting: Option<Arc<Adopting>>,
+}
+
+/// Why a connection is frozen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreezeNote {
+    /// What a person names to approve.
+    pub token: String,
+    /// What was seen.
+    pub reason: String,
+}
+
+/// A one-time adoption that is under way.
+#[derive(Debug)]
+pub struct Adopting {
+    /// Value of the annotation.
+    pub value: String,
+    /// VaultSecrets that have not been looked at yet.
+    pub pending: Mutex<HashSet<ObjectKey>>,
+}
+
+impl Adopting {
+    /// A VaultSecret was looked at. Returns whether it was the last one.
+    pub fn done(&self, key: &ObjectKey) -> bool {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.remove(key) && pending.is_empty()
+    }
+
+    /// Whether a VaultSecret has still to be looked at.
+    #[must_use]
+    pub fn concerns(&self, key: &ObjectKey) -> bool {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+}
+
+impl ConnectionHandle {
+    /// The freeze, if there is one.
+    #[must_use]
+    pub fn frozen(&self) -> Option<FreezeNote> {
+        self.freeze.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why nothing may be sent through the connection, if so: a freeze is not told here.
+    #[must_use]
+    pub fn not_ready(&self) -> Option<(ConnectionReason, String)> {
+        self.blocked.clone().or_else(|| self.remote.not_ready())
+    }
+}
+
+/// All connections that have been read, by key. One that was deleted stays for entries that leave.
+#[derive(Default)]
+pub struct Connections {
+    live: RwLock<HashMap<ConnectionKey, Arc<ConnectionHandle>>>,
+    retired: RwLock<HashMap<ConnectionKey, Arc<ConnectionHandle>>>,
+}
+
+impl Connections {
+    /// The connection, when it exists and was read.
+    #[must_use]
+    pub fn get(&self, key: &ConnectionKey) -> Option<Arc<ConnectionHandle>> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// The connection as it was last known, for entries that leave.
+    #[must_use]
+    pub fn get_even_retired(&self, key: &ConnectionKey) -> Option<Arc<ConnectionHandle>> {
+        self.get(key).or_else(|| self.retired.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
+    }
+
+    /// Publishes a connection; returns the one before.
+    pub fn publish(&self, handle: Arc<ConnectionHandle>) -> Option<Arc<ConnectionHandle>> {
+        let key = handle.key.clone();
+        self.retired.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.live.write().unwrap_or_else(PoisonError::into_inner).insert(key, handle)
+    }
+
+    /// The connection is gone.
+    pub fn retire(&self, key: &ConnectionKey) {
+        let gone = self.live.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+        if let Some(gone) = gone {
+            self.retired.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), gone);
+        }
+    }
+
+    /// Connections that go to a remote.
+    #[must_use]
+    pub fn through(&self, remote: &RemoteHandle) -> Vec<Arc<ConnectionHandle>> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.values().filter(|c| std::ptr::eq(Arc::as_ptr(&c.remote), remote)).cloned().collect()
+    }
+
+    /// Every live connection.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<ConnectionHandle>> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}

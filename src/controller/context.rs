@@ -1,0 +1,97 @@
+//! What reconciles share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
+use tokio::sync::Semaphore;
+
+use super::connections::Connections;
+use super::entries::Entries;
+use super::events::Events;
+use super::keys::Wake;
+use super::namespaces::Namespaces;
+use super::object::Objects;
+use super::prober::RemoteHandle;
+use super::refs::Refs;
+use crate::api::{ClusterVaultConnection, VaultConnection, VaultSecret};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::sync::fingerprint::KeyRing;
+
+/// What `vaultsecret run` was started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The operator's own namespace.
+    pub operator_namespace: String,
+    /// Namespaces to work in; empty: all.
+    pub namespaces: Vec<String>,
+    /// How long an object that is going waits for its entries to be deleted.
+    pub finalizer_deadline: Duration,
+    /// Cap on what a remote may ask for with `Retry-After`.
+    pub max_retry_after: Duration,
+    /// Reconciles that read from and write to the API server at one time.
+    pub workers: usize,
+    /// How often at the latest an object is looked at again, in case a change was missed.
+    pub safety_net: Duration,
+}
+
+impl Settings {
+    /// Whether the operator works in every namespace, and so sees ClusterVaultConnections.
+    #[must_use]
+    pub fn is_cluster_wide(&self) -> bool {
+        self.namespaces.is_empty()
+    }
+}
+
+/// The VaultSecrets as the watch shows them; one that cannot be decoded harms no other.
+pub type VaultSecrets = Store<DeserializeGuard<VaultSecret>>;
+
+/// What reconciles share.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// Flags.
+    pub settings: Settings,
+    /// Time.
+    pub clock: Clock,
+    /// Keys of fingerprints.
+    pub keys: KeyRing,
+    /// VaultSecrets as the watch shows them.
+    pub vault_secrets: VaultSecrets,
+    /// VaultConnections as the watch shows them.
+    pub vault_connections: Store<DeserializeGuard<VaultConnection>>,
+    /// ClusterVaultConnections as the watch shows them.
+    pub cluster_connections: Store<DeserializeGuard<ClusterVaultConnection>>,
+    /// Namespaces and their labels; empty unless cluster-wide.
+    pub namespaces: Namespaces,
+    /// What is remembered of VaultSecrets.
+    pub objects: Objects,
+    /// Entries and who has them.
+    pub entries: Entries,
+    /// Secrets and ConfigMaps that somebody refers to.
+    pub refs: Refs,
+    /// Connections that were read.
+    pub connections: Connections,
+    /// Remotes by budget identity.
+    pub remotes: Mutex<HashMap<String, Arc<RemoteHandle>>>,
+    /// Wakes objects and connections.
+    pub wake: Wake,
+    /// Events.
+    pub events: Events,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Bounds work at the API server.
+    pub workers: Semaphore,
+}
+
+impl Context {
+    /// The remotes by budget identity.
+    #[must_use]
+    pub fn remotes(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<RemoteHandle>>> {
+        self.remotes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

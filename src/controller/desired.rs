@@ -1,0 +1,161 @@
+//! Which entries a VaultSecret wants at the remote, and which names it cannot have. Pure.
+
+use std::collections::HashMap;
+
+use crate::api::Reason;
+use crate::api::vault_secret::VaultSecretSpec;
+use crate::remote::{Provider, spec};
+
+/// Something that is not as it should be, for the status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// Reason of the `Ready` condition.
+    pub reason: Reason,
+    /// One sentence for a person, without any value.
+    pub message: String,
+}
+
+impl Issue {
+    /// An issue.
+    #[must_use]
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// What names at the remote depend on besides the spec.
+#[derive(Clone, Debug)]
+pub struct Naming<'a> {
+    /// The provider.
+    pub provider: Provider,
+    /// Prefix with the namespace in it, when the connection has one.
+    pub prefix: Option<String>,
+    /// Prefixes of other namespaces at the same connection.
+    pub others: &'a [(String, String)],
+}
+
+/// The prefix of a namespace.
+#[must_use]
+pub fn render_prefix(template: &str, namespace: &str) -> String {
+    let mut out = String::with_capacity(template.len() + namespace.len());
+    let mut rest = template;
+    while let Some(start) = rest.find("{{") {
+        let Some(end) = rest[start..].find("}}") else { break };
+        out.push_str(&rest[..start]);
+        if rest[start + 2..start + end].trim() == "namespace" {
+            out.push_str(namespace);
+        } else {
+            out.push_str(&rest[start..start + end + 2]);
+        }
+        rest = &rest[start + end + 2..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The name at the remote of each entry of `spec.data`, in its order; `None` for what is not pushed.
+///
+/// A name that the provider does not take is refused, with one that would do; two keys that become one name are both
+/// refused; with a prefix, a name that begins with a longer prefix belongs to that namespace (R4).
+#[must_use]
+pub fn names(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Option<Result<String, Issue>>> {
+    let mut names: Vec<Option<Result<String, Issue>>> = spec
+        .data
+        .iter()
+        .map(|entry| entry.pushes().then(|| name(&entry.key, entry.remote_name(), naming)))
+        .collect();
+    let mut users: HashMap<String, Vec<usize>> = HashMap::new();
+    for (i, name) in names.iter().enumerate() {
+        if let Some(Ok(name)) = name {
+            users.entry(name.clone()).or_default().push(i);
+        }
+    }
+    for (name, who) in users.into_iter().filter(|(_, who)| who.len() > 1) {
+        let keys: Vec<&str> = who.iter().map(|i| spec.data[*i].key.as_str()).collect();
+        for i in who {
+            names[i] = Some(Err(Issue::new(
+                Reason::NameRefused,
+                format!(
+                    "keys {} would all become the entry {name:?} at the remote; give them different remoteNames",
+                    keys.join(", ")
+                ),
+            )));
+        }
+    }
+    names
+}
+
+fn name(key: &str, wanted: &str, naming: &Naming<'_>) -> Result<String, Issue> {
+    let prefix = naming.prefix.as_deref().unwrap_or("");
+    let full = format!("{prefix}{wanted}");
+    spec::check_name(naming.provider, &full)
+        .map_err(|error| Issue::new(Reason::NameRefused, format!("key {key}: {error}")))?;
+    let stored = spec::stored_name(naming.provider, &full);
+    if naming.prefix.is_some() {
+        let longer = naming.others.iter().find(|(_, other)| {
+            other.len() > prefix.len() && stored.starts_with(&spec::stored_name(naming.provider, other))
+        });
+        if let Some((namespace, other)) = longer {
+            return Err(Issue::new(
+                Reason::OwnedByAnother,
+                format!("key {key}: the entry {stored:?} begins with {other:?}, so it belongs to namespace {namespace}"),
+            ));
+        }
+    }
+    Ok(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn spec(keys: &[(&str, Option<&str>)]) -> VaultSecretSpec {
+        let data: Vec<_> = keys
+            .iter()
+            .map(|(k, n)| serde_json::json!({"key": k, "remoteName": n, "value": "v"}))
+            .collect();
+        serde_json::from_value(serde_json::json!({"connectionRef": {"name": "c"}, "data": data})).unwrap()
+    }
+
+    fn naming(provider: Provider, prefix: Option<&str>) -> Naming<'static> {
+        Naming { provider, prefix: prefix.map(str::to_owned), others: &[] }
+    }
+
+    fn all(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Result<String, Reason>> {
+        names(spec, naming).into_iter().map(|n| n.unwrap().map_err(|i| i.reason)).collect()
+    }
+
+    #[test]
+    fn a_refused_name_comes_with_one_that_would_do() {
+        let refused = names(&spec(&[("STRIPE_API_KEY", None)]), &naming(Provider::Kelvin, None));
+        let issue = refused[0].clone().unwrap().unwrap_err();
+        assert_eq!(issue.reason, Reason::NameRefused);
+        assert!(issue.message.contains("STRIPE_API_KEY") && issue.message.contains("stripe-api-key"), "{}", issue.message);
+    }
+
+    #[test]
+    fn two_keys_that_become_one_name_are_both_refused() {
+        let s = spec(&[("a", Some("my_key")), ("b", Some("MY_KEY")), ("c", Some("other"))]);
+        let got = all(&s, &naming(Provider::Dreadnode, None));
+        assert_eq!(got, [Err(Reason::NameRefused), Err(Reason::NameRefused), Ok("OTHER".to_owned())]);
+    }
+
+    #[test]
+    fn r4_a_longer_prefix_owns_the_name() {
+        let others = [("team-a".to_owned(), "team-a-".to_owned()), ("team".to_owned(), "team-".to_owned())];
+        let s = spec(&[("k1", Some("a-x")), ("k2", Some("x"))]);
+        let team = Naming { provider: Provider::Kelvin, prefix: Some("team-".to_owned()), others: &others };
+        assert_eq!(all(&s, &team), [Err(Reason::OwnedByAnother), Ok("team-x".to_owned())]);
+        let team_a = Naming { provider: Provider::Kelvin, prefix: Some("team-a-".to_owned()), others: &others };
+        assert_eq!(all(&s, &team_a), [Ok("team-a-a-x".to_owned()), Ok("team-a-x".to_owned())]);
+    }
+
+    #[test]
+    fn prefixes_know_the_namespace_and_nothing_else() {
+        assert_eq!(render_prefix("{{ namespace }}-", "shop"), "shop-");
+        assert_eq!(render_prefix("x-{{namespace}}_", "shop"), "x-shop_");
+        assert_eq!(render_prefix("{{ other }}-", "shop"), "{{ other }}-");
+        assert_eq!(render_prefix("{{ open", "shop"), "{{ open");
+    }
+}

@@ -1,0 +1,130 @@
+//! What the process remembers of a VaultSecret between reconciles. Nothing here is needed for correctness after a restart.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use super::backoff::Backoff;
+use crate::api::VaultSecret;
+use crate::remote::lane::{Lane, ObjectKey};
+use crate::sync::ledger::Row;
+
+/// What is remembered of a row.
+#[derive(Clone, Debug)]
+pub struct Memo {
+    /// When this process read the row as it now is.
+    pub read_at: Timestamp,
+    /// An answer contradicted the list.
+    pub contradicted: bool,
+    /// Updates in a row that answered 404.
+    pub update_refused: u32,
+    /// When the entry was put right after somebody else's change.
+    pub reasserted: Vec<Timestamp>,
+    /// Failures.
+    pub backoff: Backoff,
+    /// When the entry was first seen to leave.
+    pub leaving_since: Option<Timestamp>,
+}
+
+impl Memo {
+    fn new(read_at: Timestamp) -> Self {
+        Self {
+            read_at,
+            contradicted: false,
+            update_refused: 0,
+            reasserted: Vec::new(),
+            backoff: Backoff::default(),
+            leaving_since: None,
+        }
+    }
+
+    /// Reassertions within the last hour; older ones are forgotten.
+    pub fn reasserted_within_the_hour(&mut self, now: Timestamp) -> u32 {
+        let hour = std::time::Duration::from_secs(3600);
+        self.reasserted.retain(|at| crate::sync::plan::after(*at, hour) > now);
+        u32::try_from(self.reasserted.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// What is remembered of an object.
+#[derive(Default)]
+pub struct ObjectState {
+    /// uid of the object that this is about; another one of the same name starts anew.
+    pub uid: String,
+    /// The object after our own last write, until the watch has shown it.
+    pub latest: Option<Arc<VaultSecret>>,
+    /// Rows that were read before, by connection and remote name.
+    pub memos: HashMap<(String, String), Memo>,
+    /// Failures that are about no single row: the API server, the target.
+    pub backoff: Backoff,
+    /// The lane in whose queue the object stands.
+    pub queued: Option<Arc<Lane>>,
+    /// Since when a connection that is being read is waited for.
+    pub waiting_since: Option<Timestamp>,
+}
+
+impl ObjectState {
+    /// The newest version of the object that is known: what the watch shows, or what our last write answered.
+    pub fn newest(&mut self, shown: Arc<VaultSecret>) -> Arc<VaultSecret> {
+        let uid = shown.uid().unwrap_or_default();
+        if self.uid != uid {
+            *self = Self { uid, ..Self::default() };
+        }
+        if let Some(latest) = self.latest.take() {
+            if is_newer(&latest, &shown) {
+                self.latest = Some(Arc::clone(&latest));
+                return latest;
+            }
+        }
+        shown
+    }
+
+    /// What is remembered of a row; a row that is read for the first time counts as read now.
+    pub fn memo(&mut self, connection: &str, name: &str, now: Timestamp) -> &mut Memo {
+        self.memos.entry((connection.to_owned(), name.to_owned())).or_insert_with(|| Memo::new(now))
+    }
+
+    /// Whether this process has read the row before.
+    #[must_use]
+    pub fn knows(&self, row: &Row) -> bool {
+        self.memos.contains_key(&(row.connection.clone(), row.remote_name.clone()))
+    }
+}
+
+/// Whether our own write is newer than what the watch shows. resourceVersions of one object can be compared as numbers
+/// (guaranteed from Kubernetes 1.35 on, true before).
+fn is_newer(ours: &VaultSecret, shown: &VaultSecret) -> bool {
+    let number = |o: &VaultSecret| o.resource_version().and_then(|v| v.parse::<u128>().ok());
+    match (number(ours), number(shown)) {
+        (Some(a), Some(b)) => a > b,
+        _ => false,
+    }
+}
+
+/// What is remembered of all objects. An object's state is taken out by its reconcile, of which there is one at a time.
+#[derive(Default)]
+pub struct Objects {
+    states: Mutex<HashMap<ObjectKey, ObjectState>>,
+}
+
+impl Objects {
+    /// Takes the state of an object out.
+    #[must_use]
+    pub fn take(&self, key: &ObjectKey) -> ObjectState {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).remove(key).unwrap_or_default()
+    }
+
+    /// Puts the state of an object back.
+    pub fn put(&self, key: &ObjectKey, state: ObjectState) {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), state);
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, key: &ObjectKey) {
+        if let Some(lane) = self.take(key).queued {
+            lane.leave(key);
+        }
+    }
+}

@@ -22,6 +22,7 @@ demo: ## See the whole thing work: API server, three remotes, operator, examples
 test: test-unit ## Run every test: the pure ones first, then those against a real API server (ARGS=... for cargo test)
 	@$(DEVKIT) controlplane >/dev/null
 	$(CARGO) test --workspace --test '*' $(ARGS)
+	$(CARGO) test --workspace --doc $(ARGS)
 
 test-unit: ## Run the tests that need no API server
 	$(CARGO) test --workspace --lib --bins $(ARGS)

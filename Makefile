@@ -1,0 +1,75 @@
+# `make help` lists what there is; nothing else has to be known to work on this repository.
+
+CARGO ?= cargo
+# More arguments for cargo test: `make test ARGS=lifecycle`, `make test ARGS='-- --nocapture'`.
+ARGS ?=
+# Where `make generate` writes.
+OUT ?= crds
+
+CRDS := vaultsecrets.yaml vaultconnections.yaml clustervaultconnections.yaml
+DEVKIT := $(CARGO) run --quiet --package devkit --
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit controlplane remotes fmt lint docs generate check-generated deny clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## See the whole thing work: API server, three remotes, operator, examples, trouble and repair
+	$(CARGO) build --bin vaultsecret
+	$(DEVKIT) demo
+
+test: test-unit ## Run every test: the pure ones first, then those against a real API server (ARGS=... for cargo test)
+	@$(DEVKIT) controlplane >/dev/null
+	$(CARGO) test --workspace --test '*' $(ARGS)
+	$(CARGO) test --workspace --doc $(ARGS)
+
+test-unit: ## Run the tests that need no API server
+	$(CARGO) test --workspace --lib --bins $(ARGS)
+
+controlplane: ## Print the folder with kube-apiserver, etcd and kubectl (make -s controlplane); builds them the first time
+	$(DEVKIT) controlplane
+
+remotes: ## Serve stand-ins for the three remotes on loopback until Ctrl-C
+	$(DEVKIT) remotes
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+lint: ## Check the format and run clippy; warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+docs: ## Build the documentation of the code; warnings are errors
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
+
+generate: ## Write crds/ from the types in src/api/
+	@mkdir -p '$(OUT)'
+	@$(CARGO) run --quiet --bin vaultsecret -- crd > '$(OUT)/.all.yaml'
+	@awk -v out='$(OUT)' ' \
+	    function flush() { \
+	        if (doc == "") return; \
+	        if (name == "") { print "make generate: a document without a name" > "/dev/stderr"; failed = 1; exit 1 } \
+	        file = out "/" name ".yaml"; \
+	        printf "# Written by `make generate` from src/api/. Do not edit.\n%s", doc > file; \
+	        close(file); doc = ""; name = "" \
+	    } \
+	    /^---/ { flush(); next } \
+	    { doc = doc $$0 "\n" } \
+	    name == "" && /^  name: [a-z]+\.vaultsecret\.dev$$/ { name = $$2; sub(/\..*/, "", name) } \
+	    END { if (!failed) flush() }' '$(OUT)/.all.yaml'
+	@rm -f '$(OUT)/.all.yaml'
+
+check-generated: ## Fail when crds/ is not what make generate writes
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	$(MAKE) --no-print-directory generate OUT="$$fresh" && \
+	for file in $(CRDS); do \
+	    diff -u "crds/$$file" "$$fresh/$$file" || { echo "crds/$$file is stale: run make generate" >&2; exit 1; }; \
+	done && \
+	test "$$(ls "$$fresh" | wc -l)" -eq $(words $(CRDS)) || { echo 'a CRD is missing in the Makefile and in crds/kustomization.yaml' >&2; exit 1; }
+
+deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
+	$(CARGO) deny --workspace check licenses bans sources
+
+clean: ## Remove what was built here; the control plane in the cache folder stays
+	$(CARGO) clean

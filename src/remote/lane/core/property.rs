@@ -62,6 +62,7 @@ struct World {
     now: Moment,
     queued: BTreeMap<ObjectKey, Rank>,
     woken: Vec<ObjectKey>,
+    woken_at: BTreeMap<ObjectKey, Moment>,
     turns: Vec<Granted>,
     flights: Vec<Flight>,
     trials: Vec<u64>,
@@ -82,6 +83,7 @@ impl World {
             now: Moment::ZERO,
             queued: BTreeMap::new(),
             woken: Vec::new(),
+            woken_at: BTreeMap::new(),
             turns: Vec::new(),
             flights: Vec::new(),
             trials: Vec::new(),
@@ -138,6 +140,7 @@ impl World {
                     if let Some((other, _)) = better {
                         assert!(self.core.queue.ahead(other).is_none(), "{who} went before {other}");
                     }
+                    self.woken_at.insert(who.clone(), self.now);
                     self.woken.push(who);
                 }
                 Effect::Served(id, flight) => {
@@ -158,7 +161,7 @@ impl World {
                     self.queued.insert(who, row.rank);
                 }
                 None if self.core.held.contains_key(&who) => self.woken.push(who),
-                None => {}
+                None => assert!(self.now >= self.woken_at[&who] + CLAIM_WITHIN, "{who} was forgotten"),
             }
         }
         self.check();

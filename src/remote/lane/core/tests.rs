@@ -244,6 +244,19 @@ fn a_trial_that_is_given_up_goes_to_the_next() {
 }
 
 #[test]
+fn timeouts_from_the_bad_time_do_not_open_the_breaker_again() {
+    let mut core = lane(6000, 20, 20);
+    let hanging: Vec<_> = (0..8).map(|_| paced(&mut core, s(0), None).unwrap().unwrap()).collect();
+    (0..5).for_each(|_| once(&mut core, s(1), &key("a", 0), DOWN));
+    once(&mut core, s(3), &key("a", 0), OK);
+    for flight in hanging {
+        core.report(s(10), flight, DOWN);
+        core.end(s(10), flight);
+    }
+    assert_eq!(core.health().breaker, BreakerState::Closed);
+}
+
+#[test]
 fn paused_grants_nothing_and_resumes_with_one() {
     let mut core = lane(6000, 20, 4);
     core.pause(s(0), "AuthenticationFailed".into());

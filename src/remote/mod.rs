@@ -15,6 +15,7 @@ mod status;
 mod tests;
 mod tls;
 mod transport;
+pub mod lane;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -80,6 +80,12 @@ impl ConnectionHandle {
         self.freeze.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The connection as metrics name it: with its namespace, where it has one.
+    #[must_use]
+    pub fn metric_name(&self) -> String {
+        if self.key.object.namespace.is_empty() { self.key.object.name.to_string() } else { self.key.object.to_string() }
+    }
+
     /// Why nothing may be sent through the connection, if so: a freeze is not told here.
     #[must_use]
     pub fn not_ready(&self) -> Option<(ConnectionReason, String)> {

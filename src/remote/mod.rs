@@ -1,6 +1,7 @@
 //! Remote secret stores: one small trait, one file a provider. Knows no Kubernetes.
 
 pub mod error;
+pub mod lane;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,1 +1,3 @@
 //! Development kit.
+
+pub mod controlplane;

@@ -28,6 +28,15 @@ fn merge_writes_our_keys_and_takes_them_out_again() {
 }
 
 #[test]
+fn a_key_that_is_right_already_becomes_ours_all_the_same() {
+    // Otherwise it would stay when it leaves the spec.
+    let merged = settle(Some(&foreign()), &desired(CreationPolicy::Merge, &[("A", "old")]), &owner("u1"));
+    assert!(merged.metadata.managed_fields.is_some());
+    let left = settle(Some(&merged), &desired(CreationPolicy::Merge, &[]), &owner("u1"));
+    assert_eq!(texts(&left), map(&[("THEIRS", "x")]));
+}
+
+#[test]
 fn two_merge_into_one_secret_and_neither_takes_from_the_other() {
     let other = Owner { name: "billing".into(), uid: "u2".into() };
     let mut ours = desired(CreationPolicy::Merge, &[("A", "1")]);

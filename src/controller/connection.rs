@@ -5,15 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::runtime::reflector::ObjectRef;
 
 use super::backoff::{TRANSIENT, jittered};
-use super::connections::{Adopting, ConnectionHandle, FreezeNote};
+use super::connections::{Adopting, Blocked, ConnectionHandle, FreezeNote};
 use super::context::Context;
+use super::connection_status::Written;
 use super::credentials::{self, CredentialsError, Material};
 use super::keys::{ConnectionKey, Waker};
 use super::prober::RemoteHandle;
-use super::refs::Ref;
+use super::refs::{Known, Ref};
 use super::watch_remote;
 use crate::api::connection::{AllowedNamespaces, ConnectionSpec, ConnectionStatus};
 use crate::api::vault_secret::ConnectionKind;
@@ -21,9 +21,6 @@ use crate::api::{ConnectionReason, names};
 use crate::remote::lane::{Lane, LaneLimits};
 use crate::remote::{self, spec};
 use crate::sync::freeze::{self, Approval, tolerated};
-
-/// How often the number of entries is written at most.
-const COUNT_EVERY: Duration = Duration::from_secs(15);
 
 /// A connection of either kind, as the watch shows it.
 pub struct Shown {
@@ -48,9 +45,7 @@ impl Shown {
         let key = key.clone();
         match key.kind {
             ConnectionKind::VaultConnection => {
-                let of = ObjectRef::new(&key.object.name).within(&key.object.namespace);
-                let found = ctx.vault_connections.get(&of)?;
-                let found = found.0.as_ref().ok()?;
+                let found = ctx.vault_connections.get(&key.object)?;
                 Some(Self {
                     metadata: found.metadata.clone(),
                     spec: found.spec.connection.clone(),
@@ -61,8 +56,7 @@ impl Shown {
                 })
             }
             ConnectionKind::ClusterVaultConnection => {
-                let found = ctx.cluster_connections.get(&ObjectRef::new(&key.object.name))?;
-                let found = found.0.as_ref().ok()?;
+                let found = ctx.cluster_connections.get(&key.object)?;
                 Some(Self {
                     metadata: found.metadata.clone(),
                     spec: found.spec.connection.clone(),
@@ -125,8 +119,22 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsEr
     let key = shown.key.clone();
     let namespace = shown.credentials_namespace(ctx).to_owned();
     let refs: Vec<Ref> = credentials::refs(&shown.spec, &namespace);
-    ctx.refs.set(&Waker::Connection(key.clone()), refs);
+    ctx.refs.set(&Waker::Connection(key.clone()), refs.clone());
     let before = ctx.connections.get(&key);
+    let generation = shown.metadata.generation.unwrap_or_default();
+    let versions = |ctx: &Context| refs.iter().map(|r| (r.clone(), ctx.refs.known(r))).collect::<Vec<_>>();
+    let made_from = versions(ctx);
+    // Woken by a probe or an annotation, with spec and credentials as they were: nothing is read again.
+    let unchanged = before.as_ref().filter(|b| {
+        b.blocked.is_none()
+            && b.generation == generation
+            && b.made_from == made_from
+            && made_from.iter().all(|(_, known)| matches!(known, Known::At(_)))
+    });
+    if let Some(same) = unchanged {
+        let (remote, provider, made_from) = (Arc::clone(&same.remote), same.provider, same.made_from.clone());
+        return go_on(ctx, shown, before, remote, provider, made_from).await;
+    }
     let material = match credentials::read(ctx, &shown.spec, &namespace).await {
         Ok(material) => material,
         Err(CredentialsError::Api(error)) => return Err(CredentialsError::Api(error)),
@@ -142,6 +150,20 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsEr
         Ok(remote) => remote,
         Err(error) => return Ok(blocked(ctx, &shown, before, ConnectionReason::Invalid, error.0).await),
     };
+    // The versions as they were read, not as they may be by now: a newer one wakes the connection and differs from these.
+    go_on(ctx, shown, before, remote, material.provider, material.versions).await
+}
+
+/// With a client at hand: freeze, approval, adoption, status.
+async fn go_on(
+    ctx: &Arc<Context>,
+    shown: Shown,
+    before: Option<Arc<ConnectionHandle>>,
+    remote: Arc<RemoteHandle>,
+    provider: remote::Provider,
+    made_from: Vec<(Ref, Known)>,
+) -> Result<Duration, CredentialsError> {
+    let key = shown.key.clone();
     let mut status = shown.status.clone();
     let note = before.as_ref().map(|b| Arc::clone(&b.freeze)).unwrap_or_default();
     let seen = note.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -154,9 +176,9 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsEr
     let handle = Arc::new(ConnectionHandle {
         display: key.display().into(),
         generation: shown.metadata.generation.unwrap_or_default(),
-        provider: material.provider,
+        provider,
         incarnation: status.incarnation.unwrap_or_default(),
-        settle: credentials::settle(&shown.spec, material.provider),
+        settle: credentials::settle(&shown.spec, provider),
         max_age: credentials::interval(&shown.spec).map(|i| i.saturating_mul(3) + Duration::from_secs(30)),
         prefix: shown.prefix.clone(),
         allowed: shown.allowed.clone(),
@@ -164,6 +186,7 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsEr
         freeze: Arc::clone(&note),
         adopting: adopting(ctx, &shown, &mut status, before.as_deref()),
         remote,
+        made_from,
         key: key.clone(),
     });
     publish(ctx, handle, before, &shown, status).await
@@ -193,6 +216,7 @@ async fn blocked(
             blocked: Some((reason, message.clone())),
             freeze: Arc::clone(&before.freeze),
             adopting: before.adopting.clone(),
+            made_from: Vec::new(),
         });
         let changed = before.blocked != handle.blocked || before.generation != handle.generation;
         ctx.connections.publish(handle);
@@ -200,12 +224,12 @@ async fn blocked(
             wake_objects(ctx, &shown.key);
         }
     } else {
-        let handle = watch_remote::placeholder(ctx, shown, reason, &message);
-        if ctx.connections.publish(handle).is_none() {
+        let why = Blocked { generation: shown.metadata.generation.unwrap_or_default(), reason, message: message.clone() };
+        if ctx.connections.block(&shown.key, why) {
             wake_objects(ctx, &shown.key);
         }
     }
-    super::connection_status::write(ctx, shown, &mut status, reason, &message).await;
+    let _ = super::connection_status::write(ctx, shown, &mut status, reason, &message).await;
     jittered(Duration::from_secs(60))
 }
 
@@ -370,10 +394,11 @@ async fn publish(
         drift_signal: format!("{:?}", handle.remote.client().drift_signal()),
     });
     // An approval, another remote: the ledgers are judged by what the status says, so it is written before anything follows.
-    let settled = super::connection_status::write(ctx, shown, &mut status, reason, &message).await;
-    if !settled {
-        return Ok(Duration::from_millis(200));
-    }
+    let later = match super::connection_status::write(ctx, shown, &mut status, reason, &message).await {
+        Written::Done => ctx.settings.safety_net,
+        Written::Later(wait) => wait,
+        Written::Overtaken => return Ok(Duration::from_millis(200)),
+    };
     if status.freeze.is_none() {
         set_note(&handle.freeze, None);
     }
@@ -396,5 +421,5 @@ async fn publish(
     if news || thawed || frozen {
         wake_objects(ctx, &key);
     }
-    Ok(COUNT_EVERY.min(Duration::from_secs(15)).max(Duration::from_secs(1)).mul_f64(super::connection_status::patience(ctx, shown, &status)))
+    Ok(jittered(later))
 }

@@ -1,6 +1,7 @@
 //! The status of a connection: written on a transition, not on a probe.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
@@ -14,33 +15,54 @@ use crate::api::connection::ConnectionStatus;
 use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ClusterVaultConnection, ConnectionReason, VaultConnection, names};
 use crate::kube_error::{ApiErrorKind, within};
+use crate::sync::plan::after;
 
-/// Writes the status if something but the number of entries differs, or the number does and it is time. Returns whether the
-/// API server has what was wanted.
+/// How often the number of entries is written at most, when nothing else changes.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The API server has what was wanted.
+    Done,
+    /// Only the number of entries differs, and it is written after that time.
+    Later(Duration),
+    /// It was not written; look at the connection again.
+    Overtaken,
+}
+
+/// Writes the status if something but the number of entries differs, or the number does and it is time.
 pub async fn write(
     ctx: &Arc<Context>,
     shown: &Shown,
     status: &mut ConnectionStatus,
     reason: ConnectionReason,
     message: &str,
-) -> bool {
+) -> Written {
     let old = condition::find(&shown.status.conditions, types::READY);
     let ready = if reason == ConnectionReason::Connected { "True" } else { "False" };
     let generation = shown.metadata.generation;
     let same_reason = old.is_some_and(|c| c.status == ready && c.reason == reason.as_str());
     // Connecting is told to those who see the connection for the first time only: after a restart it passes in a moment.
     if reason == ConnectionReason::Connecting && old.is_some() && status_differs(status, &shown.status).is_none() {
-        return true;
+        return Written::Done;
     }
     let keeps = same_reason
         && old.is_some_and(|c| c.message == message || reason != ConnectionReason::RemoteDiverged)
         && shown.status.observed_generation == generation;
     status.entries = Some(u32::try_from(super::rows_of(ctx, &shown.key)).unwrap_or(u32::MAX));
-    if keeps && status_differs(status, &shown.status).is_none() && status.entries == shown.status.entries {
-        return true;
-    }
-    status.observed_generation = generation;
     let now = ctx.clock.now();
+    if keeps && status_differs(status, &shown.status).is_none() {
+        if status.entries == shown.status.entries {
+            return Written::Done;
+        }
+        let due = ctx.connections.counted_at(&shown.key).map(|at| after(at, COUNT_EVERY));
+        if let Some(due) = due.filter(|due| *due > now) {
+            return Written::Later(ctx.clock.until(due));
+        }
+    }
+    ctx.connections.count_written(&shown.key, now);
+    status.observed_generation = generation;
     let now = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
     let wanted = Wanted { kind: types::READY, status: ready, reason: reason.as_str(), message: message.to_owned() };
     condition::upsert(&mut status.conditions, wanted, generation, now);
@@ -57,7 +79,7 @@ pub async fn write(
     if written && !same_reason {
         announce(ctx, shown, old.map(|c| c.reason.clone()), reason, message).await;
     }
-    written
+    if written { Written::Done } else { Written::Overtaken }
 }
 
 fn namespaced<K>(ctx: &Context, namespace: &str) -> Api<K>

@@ -178,9 +178,8 @@ impl Pass<'_> {
         if self.vs.spec.creation_policy() != CreationPolicy::Merge {
             return BTreeSet::new();
         }
-        let all = self.ctx.vault_secrets.state();
+        let all = self.ctx.vault_secrets.all();
         all.iter()
-            .filter_map(|guard| guard.0.as_ref().ok())
             .filter(|other| {
                 let name = other.metadata.name.as_deref().unwrap_or_default();
                 other.metadata.namespace.as_deref() == Some(&self.key.namespace)

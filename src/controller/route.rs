@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt as _;
-use kube::runtime::reflector::ObjectRef;
-
 use super::connections::ConnectionHandle;
 use super::context::Context;
 use super::desired::{Issue, render_prefix};
@@ -52,7 +49,15 @@ impl Route {
             return without(Issue::new(Reason::ConnectionMissing, format!("{display} does not exist{where_}")), false);
         };
         let reading = || Issue::new(Reason::ConnectionNotReady, format!("{display} is being read"));
-        let Some(handle) = ctx.connections.get(&key) else { return without(reading(), true) };
+        let Some(handle) = ctx.connections.get(&key) else {
+            return match ctx.connections.blocked(&key).filter(|b| b.generation == generation) {
+                Some(why) => {
+                    let text = format!("{display}: {}: {}", why.reason.as_str(), why.message);
+                    without(Issue::new(Reason::ConnectionNotReady, text), false)
+                }
+                None => without(reading(), true),
+            };
+        };
         if let Some(allowed) = &handle.allowed {
             if !ctx.namespaces.allows(allowed, &object.namespace) {
                 let text = format!("{display} does not allow namespace {} (spec.allowedNamespaces)", object.namespace);
@@ -86,14 +91,9 @@ impl Route {
 
 /// Generation of a connection, as the watch shows it; `None` when it does not exist.
 fn generation_of(ctx: &Context, key: &ConnectionKey) -> Option<i64> {
-    let metadata = match key.kind {
-        ConnectionKind::VaultConnection => {
-            let of = ObjectRef::new(&key.object.name).within(&key.object.namespace);
-            ctx.vault_connections.get(&of)?.meta().clone()
-        }
-        ConnectionKind::ClusterVaultConnection => {
-            ctx.cluster_connections.get(&ObjectRef::new(&key.object.name))?.meta().clone()
-        }
+    let generation = match key.kind {
+        ConnectionKind::VaultConnection => ctx.vault_connections.get(&key.object)?.metadata.generation,
+        ConnectionKind::ClusterVaultConnection => ctx.cluster_connections.get(&key.object)?.metadata.generation,
     };
-    Some(metadata.generation.unwrap_or_default())
+    Some(generation.unwrap_or_default())
 }

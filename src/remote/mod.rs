@@ -6,6 +6,7 @@ mod dreadnode;
 mod entry;
 pub mod error;
 mod kelvin;
+pub mod lane;
 mod mixpeek;
 mod retry_after;
 pub mod spec;
@@ -15,7 +16,6 @@ mod status;
 mod tests;
 mod tls;
 mod transport;
-pub mod lane;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
 //! Development kit.
 
-pub mod remotes;
 pub mod controlplane;
+pub mod remotes;

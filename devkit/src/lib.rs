@@ -1,4 +1,5 @@
 //! Development kit.
 
-pub mod remotes;
 pub mod controlplane;
+pub mod demo;
+pub mod remotes;

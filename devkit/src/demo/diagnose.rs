@@ -29,8 +29,8 @@ pub(super) async fn surroundings(world: &World, failure: &Failure) {
     for site in world.sites.iter().filter(about) {
         let calls = site.remote.requests();
         let last = calls.iter().rev().take(CALLS).rev().map(|call| line(site.folder, call)).collect::<Vec<_>>();
-        let heading =
-            format!("the last of {} calls at {}, {} of them writes", calls.len(), site.label, site.remote.mutations());
+        let (all, writes) = (calls.len(), site.remote.mutations());
+        let heading = format!("calls at {}: {all}, of them writes: {writes}; the last {}", site.label, last.len());
         section(world, &heading, &last);
     }
     let log: Vec<String> = world.operator.log_tail().lines().map(str::to_owned).collect();

@@ -104,6 +104,9 @@ async fn story(world: &mut World) -> Result<(), Failure> {
 
 /// Prints each call about an entry. The others come by the clock and would drown them.
 async fn show_calls(world: &World) {
+    for site in &world.sites {
+        drop(site.remote.take_done()); // they were of the story
+    }
     loop {
         for site in &world.sites {
             let calls = site.remote.take_done();

@@ -36,7 +36,7 @@ fn lacks(site: &Site, what: &str) -> Failure {
 pub(super) async fn all(world: &World) -> Result<(), Failure> {
     world.report.heading("A source Secret is changed");
     for site in &world.sites {
-        source_changes(world, site).await?;
+        source_changes(world, site, "").await?;
     }
     world.report.heading("A projected Secret is edited by hand");
     for site in &world.sites {
@@ -55,10 +55,10 @@ fn no_sites() -> Failure {
     Failure::Wrong { expected: "a remote".to_owned(), seen: "none".to_owned(), site: None }
 }
 
-async fn source_changes(world: &World, site: &Site) -> Result<(), Failure> {
+async fn source_changes(world: &World, site: &Site, meanwhile: &str) -> Result<(), Failure> {
     let (entry, secret, key) = site.sourced().ok_or_else(|| lacks(site, "an entry from a Secret"))?;
     let value = new_value(world);
-    let step = Step::begin(world, site, format!("source Secret {secret} changed"))?;
+    let step = Step::begin(world, site, format!("source Secret {secret} changed{meanwhile}"))?;
     cluster::set_secret_value(&world.client, &site.object.namespace, secret, key, &value).await?;
     let at_remote = step.at_remote(&entry.remote_name, &value, SOON).await?;
     let in_secret = step.in_secret(&entry.key, &value, SOON).await?;
@@ -131,7 +131,7 @@ async fn remote_goes_down(world: &World, away: &Site, others: &[Site]) -> Result
     world.report.done(noticed, &format!("{}: down; Ready={status} {reason}: {message}", away.label));
 
     for site in others {
-        source_changes(world, site).await?;
+        source_changes(world, site, &format!(" while {} is down", away.label)).await?;
     }
 
     // The Secret shows whole sets that the remote has acknowledged: this one is not.

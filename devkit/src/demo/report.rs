@@ -10,6 +10,9 @@ use super::table::{self, seconds};
 /// Back to the line's start, and empty it.
 const CLEAR: &str = "\r\x1b[2K";
 
+/// How much of a line that is replaced again is shown: one that wraps could not be taken back.
+const PENDING: usize = 60;
+
 /// How a text is set off on a terminal.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Style {
@@ -113,7 +116,7 @@ impl Reporter {
         if !self.live {
             return;
         }
-        let text = self.mask.hide(text);
+        let text: String = self.mask.hide(text).chars().take(PENDING).collect();
         let mut state = self.state();
         let mut out = std::io::stdout().lock();
         let _ = write!(out, "{CLEAR}  {}", self.paint(Style::Dim, &format!("…             {text}")));

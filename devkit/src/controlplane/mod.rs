@@ -23,7 +23,7 @@ mod error;
 mod flags;
 mod kubeconfig;
 mod pki;
-mod process;
+pub(crate) mod process;
 mod start;
 mod trouble;
 

@@ -37,7 +37,7 @@ const TAIL_LINES: usize = 25;
 
 /// A running program that is killed when this is dropped or when this process ends, however it ends.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     name: &'static str,
     child: Child,
     log: PathBuf,
@@ -47,7 +47,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `program` with its output appended to `log`.
-    pub(super) fn spawn<I, S>(
+    pub(crate) fn spawn<I, S>(
         name: &'static str,
         program: &Path,
         args: I,
@@ -74,32 +74,37 @@ impl Process {
     }
 
     /// What the process is called in errors.
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
     /// The program's process id.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// How the program ended, if it has. There is no blocking wait: the standard library's would close the pipe first.
-    pub(super) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
     /// The last lines that this run logged.
-    pub(super) fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         tail(&self.log, self.log_start).unwrap_or_else(|error| format!("(no log: {error})"))
     }
 
+    /// Asks the program to end, as Kubernetes asks a Pod.
+    pub(crate) fn terminate(&self) -> io::Result<()> {
+        signal("TERM", self.id())
+    }
+
     /// Halts the program without ending it, as a machine does that hangs.
-    pub(super) fn pause(&self) -> io::Result<()> {
+    pub(crate) fn pause(&self) -> io::Result<()> {
         signal("STOP", self.id())
     }
 
     /// Lets a paused program go on.
-    pub(super) fn resume(&self) -> io::Result<()> {
+    pub(crate) fn resume(&self) -> io::Result<()> {
         signal("CONT", self.id())
     }
 }
@@ -142,14 +147,14 @@ fn last_lines(text: &str, count: usize) -> String {
 
 /// A temporary folder that goes away when this is dropped or when this process ends, however it ends.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     janitor: Child,
 }
 
 impl Folder {
     /// Makes a new folder that only this user may enter.
-    pub(super) fn new(prefix: &str) -> io::Result<Self> {
+    pub(crate) fn new(prefix: &str) -> io::Result<Self> {
         // Until the janitor stands by, tempfile's own guard removes the folder.
         let guard = tempfile::Builder::new().prefix(prefix).tempdir()?;
         let janitor = Command::new("/bin/sh")
@@ -164,7 +169,7 @@ impl Folder {
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

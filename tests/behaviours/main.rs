@@ -6,4 +6,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod claims;
+mod deletion;
+mod generated;
+mod inputs;
+mod projection;
 mod pushing;

@@ -47,6 +47,11 @@ pub fn api_version(kind: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
+/// Whether objects of a kind have a namespace.
+pub fn is_namespaced(kind: &str) -> bool {
+    KINDS.iter().any(|known| known.2 == kind && known.3)
+}
+
 /// Applies a manifest as `kubectl apply --server-side` does.
 pub async fn apply(client: &Client, manifest: &Value) -> kube::Result<DynamicObject> {
     let text = |pointer| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default();

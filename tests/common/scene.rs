@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use devkit::controlplane::{AuditMark, AuditRecord, Options, chain};
@@ -9,7 +10,7 @@ use kube::Client;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use super::manifests::{self, USER, api_version};
+use super::manifests::{self, USER, api_version, is_namespaced};
 use super::setup::merged;
 use super::{Cluster, Object, Operator, Remote};
 
@@ -97,10 +98,12 @@ impl Scene {
         remote
     }
 
-    /// A manifest in this namespace.
+    /// A manifest, of a kind with namespaces in this one.
     pub fn manifest(&self, kind: &str, name: &str, body: Value) -> Value {
-        let head = json!({"apiVersion": api_version(kind), "kind": kind,
-                          "metadata": {"name": name, "namespace": self.namespace}});
+        let mut head = json!({"apiVersion": api_version(kind), "kind": kind, "metadata": {"name": name}});
+        if is_namespaced(kind) {
+            head["metadata"]["namespace"] = json!(self.namespace);
+        }
         merged(head, body)
     }
 
@@ -117,6 +120,14 @@ impl Scene {
         let object = serde_json::from_value(self.manifest(kind, name, body)).unwrap();
         let params = PostParams { field_manager: Some(USER.to_owned()), ..PostParams::default() };
         self.api(kind).create(&params, &object).await.map(to_object)
+    }
+
+    /// Applies a whole manifest, of any namespace, as `kubectl apply --server-side` does.
+    pub async fn apply(&self, manifest: &Value) -> Object {
+        match manifests::apply(&self.client, manifest).await {
+            Ok(object) => to_object(object),
+            Err(error) => panic!("applying {} {}: {}", manifest["kind"], manifest["metadata"]["name"], chain(&error)),
+        }
     }
 
     /// Changes an object by a merge patch.
@@ -265,11 +276,33 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// The remotes end with the test; without its connections the operator does not ask for them for ever.
+    fn forget_connections(&self) {
+        let (cluster, namespace) = (Arc::clone(&self.cluster), self.namespace.clone());
+        // A client works only in the runtime that it was made in, and that of the test is ending.
+        let forget = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let connections = manifests::api(&cluster.admin_client(), "VaultConnection", &namespace);
+                let params = DeleteParams::default();
+                let all = ListParams::default();
+                let deleted = connections.delete_collection(&params, &all);
+                // An API server that the test has stopped does not answer.
+                let _ = tokio::time::timeout(Duration::from_secs(5), deleted).await;
+            });
+        };
+        let _ = std::thread::spawn(forget).join();
+    }
+}
+
 impl Drop for Scene {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.report();
+            self.forget_connections();
         } else {
+            self.forget_connections();
             self.expect_no_secret("the operator's log", &self.operator.log_since(self.log_start));
         }
     }

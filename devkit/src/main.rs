@@ -1,7 +1,7 @@
 //! `devkit`: what developing the operator needs, from a shell.
 
 use clap::{Parser, Subcommand};
-use devkit::controlplane;
+use devkit::{controlplane, demo, remotes};
 
 /// What developing, testing and trying out the operator needs.
 #[derive(Debug, Parser)]
@@ -15,11 +15,21 @@ struct Cli {
 enum Command {
     /// Print the folder with the control plane's programs, building them the first time.
     Controlplane(controlplane::Args),
+    /// See the whole thing work: API server, three remotes, operator, examples, trouble and repair.
+    Demo(demo::Args),
+    /// Serve stand-ins for the three remotes on loopback until Ctrl-C.
+    Remotes(remotes::RemotesArgs),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Controlplane(args) => controlplane::cli(args).await,
+        Command::Demo(args) => {
+            let code = demo::cli(args).await?;
+            // By now everything is stopped and removed. A return would wait for a build that was interrupted.
+            std::process::exit(code)
+        }
+        Command::Remotes(args) => remotes::run(args).await,
     }
 }

@@ -4,8 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::keys::ConnectionKey;
 use super::prober::RemoteHandle;
+use super::refs::{Known, Ref};
 use crate::api::ConnectionReason;
 use crate::api::connection::AllowedNamespaces;
 use crate::remote::Provider;
@@ -39,6 +42,19 @@ pub struct ConnectionHandle {
     pub freeze: Arc<Mutex<Option<FreezeNote>>>,
     /// A one-time adoption for all VaultSecrets of the connection.
     pub adopting: Option<Arc<Adopting>>,
+    /// Versions of the Secrets and ConfigMaps that it was made from.
+    pub made_from: Vec<(Ref, Known)>,
+}
+
+/// Why a connection has never been usable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// Generation of the spec.
+    pub generation: i64,
+    /// Why.
+    pub reason: ConnectionReason,
+    /// One sentence.
+    pub message: String,
 }
 
 /// Why a connection is frozen.
@@ -80,6 +96,16 @@ impl ConnectionHandle {
         self.freeze.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The connection as metrics name it: with its namespace, where it has one.
+    #[must_use]
+    pub fn metric_name(&self) -> String {
+        if self.key.object.namespace.is_empty() {
+            self.key.object.name.to_string()
+        } else {
+            self.key.object.to_string()
+        }
+    }
+
     /// Why nothing may be sent through the connection, if so: a freeze is not told here.
     #[must_use]
     pub fn not_ready(&self) -> Option<(ConnectionReason, String)> {
@@ -92,6 +118,8 @@ impl ConnectionHandle {
 pub struct Connections {
     live: RwLock<HashMap<ConnectionKey, Arc<ConnectionHandle>>>,
     retired: RwLock<HashMap<ConnectionKey, Arc<ConnectionHandle>>>,
+    blocked: RwLock<HashMap<ConnectionKey, Blocked>>,
+    counted: Mutex<HashMap<ConnectionKey, Timestamp>>,
 }
 
 impl Connections {
@@ -107,15 +135,41 @@ impl Connections {
         self.get(key).or_else(|| self.retired.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
     }
 
+    /// Why a connection that was never usable is not.
+    #[must_use]
+    pub fn blocked(&self, key: &ConnectionKey) -> Option<Blocked> {
+        self.blocked.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// A connection cannot be used, and could not before. Returns whether that is news.
+    pub fn block(&self, key: &ConnectionKey, why: Blocked) -> bool {
+        let mut blocked = self.blocked.write().unwrap_or_else(PoisonError::into_inner);
+        blocked.insert(key.clone(), why.clone()) != Some(why)
+    }
+
+    /// When the number of entries was written last; notes that it is written now.
+    pub fn count_written(&self, key: &ConnectionKey, now: Timestamp) {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), now);
+    }
+
+    /// When the number of entries was written last.
+    #[must_use]
+    pub fn counted_at(&self, key: &ConnectionKey) -> Option<Timestamp> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    }
+
     /// Publishes a connection; returns the one before.
     pub fn publish(&self, handle: Arc<ConnectionHandle>) -> Option<Arc<ConnectionHandle>> {
         let key = handle.key.clone();
+        self.blocked.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
         self.retired.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
         self.live.write().unwrap_or_else(PoisonError::into_inner).insert(key, handle)
     }
 
     /// The connection is gone.
     pub fn retire(&self, key: &ConnectionKey) {
+        self.blocked.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         let gone = self.live.write().unwrap_or_else(PoisonError::into_inner).remove(key);
         if let Some(gone) = gone {
             self.retired.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), gone);

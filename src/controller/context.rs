@@ -5,8 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
-use kube::core::DeserializeGuard;
-use kube::runtime::reflector::Store;
 use tokio::sync::Semaphore;
 
 use super::connections::Connections;
@@ -17,6 +15,7 @@ use super::namespaces::Namespaces;
 use super::object::Objects;
 use super::prober::RemoteHandle;
 use super::refs::Refs;
+use super::store::Store;
 use crate::api::{ClusterVaultConnection, VaultConnection, VaultSecret};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -47,9 +46,6 @@ impl Settings {
     }
 }
 
-/// The VaultSecrets as the watch shows them; one that cannot be decoded harms no other.
-pub type VaultSecrets = Store<DeserializeGuard<VaultSecret>>;
-
 /// What reconciles share.
 pub struct Context {
     /// The API server.
@@ -61,11 +57,11 @@ pub struct Context {
     /// Keys of fingerprints.
     pub keys: KeyRing,
     /// VaultSecrets as the watch shows them.
-    pub vault_secrets: VaultSecrets,
+    pub vault_secrets: Arc<Store<VaultSecret>>,
     /// VaultConnections as the watch shows them.
-    pub vault_connections: Store<DeserializeGuard<VaultConnection>>,
+    pub vault_connections: Arc<Store<VaultConnection>>,
     /// ClusterVaultConnections as the watch shows them.
-    pub cluster_connections: Store<DeserializeGuard<ClusterVaultConnection>>,
+    pub cluster_connections: Arc<Store<ClusterVaultConnection>>,
     /// Namespaces and their labels; empty unless cluster-wide.
     pub namespaces: Namespaces,
     /// What is remembered of VaultSecrets.

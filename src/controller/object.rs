@@ -1,6 +1,6 @@
 //! What the process remembers of a VaultSecret between reconciles. Nothing here is needed for correctness after a restart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -24,6 +24,8 @@ pub struct Memo {
     pub reasserted: Vec<Timestamp>,
     /// Failures.
     pub backoff: Backoff,
+    /// Fingerprint of the value that failed; another value is tried at once.
+    pub failed_for: Option<String>,
     /// When the entry was first seen to leave.
     pub leaving_since: Option<Timestamp>,
 }
@@ -36,6 +38,7 @@ impl Memo {
             update_refused: 0,
             reasserted: Vec::new(),
             backoff: Backoff::default(),
+            failed_for: None,
             leaving_since: None,
         }
     }
@@ -59,10 +62,14 @@ pub struct ObjectState {
     pub memos: HashMap<(String, String), Memo>,
     /// Failures that are about no single row: the API server, the target.
     pub backoff: Backoff,
-    /// The lane in whose queue the object stands.
-    pub queued: Option<Arc<Lane>>,
+    /// The lanes in whose queues the object stands.
+    pub queued: Vec<Arc<Lane>>,
     /// Since when a connection that is being read is waited for.
     pub waiting_since: Option<Timestamp>,
+    /// Outcomes that the API server has not taken yet, and rows that are gone from the ledger in the same way.
+    pub unsaved: Vec<Row>,
+    /// See `unsaved`.
+    pub dropped: HashSet<(String, String)>,
 }
 
 impl ObjectState {
@@ -84,6 +91,18 @@ impl ObjectState {
     /// What is remembered of a row; a row that is read for the first time counts as read now.
     pub fn memo(&mut self, connection: &str, name: &str, now: Timestamp) -> &mut Memo {
         self.memos.entry((connection.to_owned(), name.to_owned())).or_insert_with(|| Memo::new(now))
+    }
+
+    /// The outcome of the row's last attempt that could not be written, if it is still that attempt's.
+    pub fn take_unsaved(&mut self, row: &Row) -> Option<Row> {
+        let found = self.unsaved.iter().position(|u| u.id() == row.id())?;
+        let unsaved = self.unsaved.swap_remove(found);
+        (row.is_open() && unsaved.attempt_number() == row.attempt_number()).then_some(unsaved)
+    }
+
+    /// Rows whose entry was deleted, where that could not be written.
+    pub fn take_dropped(&mut self) -> HashSet<(String, String)> {
+        std::mem::take(&mut self.dropped)
     }
 
     /// Whether this process has read the row before.
@@ -123,7 +142,7 @@ impl Objects {
 
     /// Forgets an object that is gone.
     pub fn forget(&self, key: &ObjectKey) {
-        if let Some(lane) = self.take(key).queued {
+        for lane in self.take(key).queued {
             lane.leave(key);
         }
     }

@@ -11,7 +11,7 @@ use super::backoff::jittered;
 use crate::api::ConnectionReason;
 use crate::clock::Clock;
 use crate::remote::lane::{BreakerState, Lane, ObjectKey, Outcome, Waiting};
-use crate::remote::{CallError, ErrorClass, Listed, Pace, Remote};
+use crate::remote::{CallError, ErrorClass, Listed, Operation, Remote};
 use crate::sync::snapshot::Span;
 
 /// How long demands for a list are collected before it is read, so that objects that come together share one.
@@ -22,6 +22,8 @@ const MIN_RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(60);
 /// Wait after the credential was refused: a person has to mend it, and a new credential is taken up at once.
 const AUTH_RETRY: Duration = Duration::from_secs(60);
+/// Limit of a whole list with all its pages, which wait for the budget.
+const LIST_LIMIT: Duration = Duration::from_secs(300);
 /// A limit that ends sooner is not told in the condition.
 const WORTH_TELLING: Duration = Duration::from_secs(5);
 
@@ -189,6 +191,17 @@ impl RemoteHandle {
         (!state.principals.is_empty()).then(|| state.principals.contains(name))
     }
 
+    /// Tells the lane of a login that failed before a write.
+    pub fn lane_report(&self, error: &CallError) {
+        if error.class == ErrorClass::Authentication {
+            let mut state = self.lock();
+            state.health = ProbeHealth::Bad(ConnectionReason::AuthenticationFailed, error.message.clone());
+            state.retry_at = Some(crate::sync::plan::after(self.clock.now(), jittered(AUTH_RETRY)));
+            drop(state);
+            self.lane.pause("the credential was refused");
+        }
+    }
+
     /// Why nothing may be sent now, for VaultSecrets: no list yet, or a credential that was refused. A remote in passing
     /// trouble is the lane's affair.
     #[must_use]
@@ -197,11 +210,14 @@ impl RemoteHandle {
         match &state.health {
             ProbeHealth::Bad(reason, message)
                 if state.snapshot.is_none()
-                    || matches!(reason, ConnectionReason::AuthenticationFailed | ConnectionReason::PermissionDenied) =>
+                    || matches!(
+                        reason,
+                        ConnectionReason::AuthenticationFailed | ConnectionReason::PermissionDenied
+                    ) =>
             {
                 Some((*reason, message.clone()))
             }
-            ProbeHealth::Connecting if state.snapshot.is_none() => {
+            ProbeHealth::Connecting | ProbeHealth::Good if state.snapshot.is_none() => {
                 Some((ConnectionReason::Connecting, "the remote has not been listed yet".to_owned()))
             }
             _ => None,
@@ -212,8 +228,10 @@ impl RemoteHandle {
     #[must_use]
     pub fn condition(&self) -> (ConnectionReason, String) {
         let health = self.lock().health.clone();
-        if let ProbeHealth::Bad(reason @ (ConnectionReason::AuthenticationFailed | ConnectionReason::PermissionDenied), text) =
-            &health
+        if let ProbeHealth::Bad(
+            reason @ (ConnectionReason::AuthenticationFailed | ConnectionReason::PermissionDenied),
+            text,
+        ) = &health
         {
             return (*reason, text.clone());
         }
@@ -229,9 +247,7 @@ impl RemoteHandle {
             return (ConnectionReason::RateLimited, "the remote asked us to wait".to_owned());
         }
         match health {
-            ProbeHealth::Connecting => {
-                (ConnectionReason::Connecting, "the remote has not been listed yet".to_owned())
-            }
+            ProbeHealth::Connecting => (ConnectionReason::Connecting, "the remote has not been listed yet".to_owned()),
             ProbeHealth::Good => (ConnectionReason::Connected, "the remote was listed".to_owned()),
             ProbeHealth::Bad(reason, text) => (reason, text),
         }
@@ -301,7 +317,7 @@ impl RemoteHandle {
             self.lane.resume();
         }
         let slot = match self.lane.pace().await {
-            Ok(slot) => slot,
+            Ok(slot) => Arc::new(slot),
             Err(why) => {
                 let until = match why {
                     Waiting::Limited { until } | Waiting::BreakerOpen { until } => until,
@@ -318,7 +334,16 @@ impl RemoteHandle {
         };
         let began = self.clock.now();
         self.lock().last_began = Some(began);
-        let result = client.list(pace_with(&self.lane)).await;
+        let listed = tokio::time::timeout(LIST_LIMIT, client.list(slot.pages())).await;
+        let result = listed.unwrap_or_else(|_| {
+            Err(CallError {
+                operation: Operation::List,
+                class: ErrorClass::Timeout,
+                status: None,
+                retry_after: None,
+                message: "the list was not complete in time".to_owned(),
+            })
+        });
         slot.report(Outcome::of(&result));
         drop(slot);
         if self.config() != config {
@@ -329,8 +354,9 @@ impl RemoteHandle {
             Ok(listing) => {
                 let skew = skew(listing.remote_time, began, ended);
                 let entries = listing.entries.into_iter().map(|e| (e.name.clone(), e)).collect();
-                self.went_well(ended, on);
+                // Judged before health says that all is well: what a freeze would forbid must not slip through between.
                 on(Event::Listed(Arc::new(Snapshot { span: Span { began, ended }, entries, skew })));
+                self.went_well(ended, on);
             }
             Err(error) => self.went_wrong(&error, on),
         }
@@ -381,18 +407,6 @@ async fn wait_until(clock: Clock, due: Option<Timestamp>) {
         Some(at) => tokio::time::sleep(clock.until(at)).await,
         None => std::future::pending().await,
     }
-}
-
-/// Pays for each further page of a list from the lane's budget.
-fn pace_with(lane: &Arc<Lane>) -> Pace {
-    let lane = Arc::clone(lane);
-    Arc::new(move || {
-        let lane = Arc::clone(&lane);
-        Box::pin(async move {
-            // A page that the lane does not want now is sent all the same: a list that stops halfway is worth nothing.
-            let _ = lane.pace().await;
-        })
-    })
 }
 
 /// How far the remote's clock may be from ours: what its `Date` header (whole seconds) shows, and a little.

@@ -38,7 +38,8 @@ impl Operation {
 pub enum ErrorClass {
     /// A create was refused because the name is taken.
     Exists,
-    /// Update or delete of an entry (or of a route) that is not there.
+    /// Update or delete of an entry (or of a route) that is not there. Never the class of a failed login, list or
+    /// create, so that a wrong realm or base URL cannot pass for "the entry is gone".
     NotFound,
     /// 400 or 422: the request will not become right by sending it again.
     Invalid,
@@ -50,7 +51,7 @@ pub enum ErrorClass {
     Refused,
     /// 429: too many requests.
     RateLimited,
-    /// 429 because the account has no credits: a fast retry is no use.
+    /// 429 because the account has no credits or the remote says not to try again: a fast retry is no use.
     NoCredits,
     /// The remote says that it refused the write and stored nothing (Mixpeek's documented 503).
     RefusedClean,
@@ -100,7 +101,7 @@ impl ErrorClass {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct CallError {
-    /// The call that failed.
+    /// The call that failed; [`Operation::Login`] when the login that another call needed is what failed.
     pub operation: Operation,
     /// What it means.
     pub class: ErrorClass,
@@ -112,7 +113,19 @@ pub struct CallError {
     pub message: String,
 }
 
-/// A client could not be built from its configuration.
+impl CallError {
+    /// Whether the call may have been processed all the same. Ask this, not [`ErrorClass::certainty`]: a write whose
+    /// *login* failed, in whatever way, was never sent.
+    #[must_use]
+    pub fn certainty(&self) -> Certainty {
+        match self.operation {
+            Operation::Login => Certainty::Clean,
+            _ => self.class.certainty(),
+        }
+    }
+}
+
+/// A client could not be built from its configuration. One sentence that repeats no part of a key or certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct BuildError(pub String);

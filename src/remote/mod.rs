@@ -1,6 +1,21 @@
 //! Remote secret stores: one small trait, one file a provider. Knows no Kubernetes.
 
+mod auth;
+mod client;
+mod dreadnode;
+mod entry;
 pub mod error;
+mod kelvin;
+pub mod lane;
+mod mixpeek;
+mod retry_after;
+pub mod spec;
+mod stamp;
+mod status;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +103,11 @@ pub trait Remote: Send + Sync {
     fn provider(&self) -> Provider;
     /// What it shows of other people's changes.
     fn drift_signal(&self) -> DriftSignal;
+    /// Has a valid token at hand, where there are tokens, so that no login comes between the intent of a write and its
+    /// sending. Every call does this by itself, too.
+    fn prepare(&self) -> BoxFuture<'_, Result<(), CallError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// Lists every entry, to the last page. An incomplete or self-contradicting answer is an error, never a short list.
     /// `pace` is awaited before the second and every further page.
     fn list(&self, pace: Pace) -> BoxFuture<'_, Result<Listing, CallError>>;
@@ -99,11 +119,30 @@ pub trait Remote: Send + Sync {
     fn delete<'a>(&'a self, entry: &'a EntryRef) -> BoxFuture<'a, Result<(), CallError>>;
 }
 
+/// Builds the client of a remote. Nothing is sent before its first call.
+///
+/// # Errors
+/// When the URL, a certificate, a key or a credential cannot be used; the sentence repeats none of them.
+pub fn build(config: RemoteConfig) -> Result<Arc<dyn Remote>, BuildError> {
+    let http = client::Http::new(&config)?;
+    Ok(match config.access {
+        Access::Kelvin { realm, auth } => {
+            Arc::new(kelvin::Kelvin::new(auth::Session::new(http, auth::Credential::kelvin(realm, auth)?)))
+        }
+        Access::Dreadnode(auth) => {
+            Arc::new(dreadnode::Dreadnode::new(auth::Session::new(http, auth::Credential::dreadnode(&auth)?)))
+        }
+        Access::Mixpeek { api_key } => {
+            Arc::new(mixpeek::Mixpeek::new(auth::Session::new(http, auth::Credential::bearer(&api_key)?)))
+        }
+    })
+}
+
 /// How to reach a remote: everything a client is built from. Holds credentials, so it has no `Debug`.
 pub struct RemoteConfig {
     /// Provider and its credentials.
     pub access: Access,
-    /// Base URL without a trailing slash, e.g. `https://acme.kelvin.ai`.
+    /// Base URL, e.g. `https://acme.kelvin.ai`. `http` is taken too: whether it may be used is the caller's decision.
     pub url: url::Url,
     /// PEM bundle of certificate authorities to trust *besides* the public ones.
     pub ca_bundle: Option<Vec<u8>>,
@@ -111,7 +150,8 @@ pub struct RemoteConfig {
     pub client_identity: Option<ClientIdentity>,
     /// Name to expect in the server's certificate instead of the URL's host.
     pub server_name: Option<String>,
-    /// Limit of one HTTP request, from connecting to the last byte of the answer.
+    /// Limit of one HTTP request, from connecting to the last byte of the answer. A call that has to log in first, or
+    /// again, makes more than one.
     pub timeout: Duration,
 }
 

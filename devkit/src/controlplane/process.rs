@@ -70,12 +70,7 @@ impl Process {
             .stderr(output)
             .process_group(0);
         adjust(&mut command);
-        Ok(Self {
-            name,
-            child: command.spawn()?,
-            log: log.to_owned(),
-            log_start,
-        })
+        Ok(Self { name, child: command.spawn()?, log: log.to_owned(), log_start })
     }
 
     /// What the process is called in errors.
@@ -98,14 +93,14 @@ impl Process {
         tail(&self.log, self.log_start).unwrap_or_else(|error| format!("(no log: {error})"))
     }
 
+    /// Asks the program to end, as Kubernetes asks a Pod.
+    pub fn terminate(&self) -> io::Result<()> {
+        signal("TERM", self.id())
+    }
+
     /// Halts the program without ending it, as a machine does that hangs.
     pub fn pause(&self) -> io::Result<()> {
         signal("STOP", self.id())
-    }
-
-    /// Asks the program to end, as a kubelet does first.
-    pub fn terminate(&self) -> io::Result<()> {
-        signal("TERM", self.id())
     }
 
     /// Lets a paused program go on.
@@ -124,15 +119,8 @@ impl Drop for Process {
 
 /// `kill` is a shell builtin everywhere, while the program of that name is missing from slim images.
 fn signal(name: &str, id: u32) -> io::Result<()> {
-    let output = Command::new("/bin/sh")
-        .args([
-            "-c",
-            "kill -s \"$1\" \"$2\"",
-            "signal",
-            name,
-            &id.to_string(),
-        ])
-        .output()?;
+    let output =
+        Command::new("/bin/sh").args(["-c", "kill -s \"$1\" \"$2\"", "signal", name, &id.to_string()]).output()?;
     if output.status.success() {
         Ok(())
     } else {
@@ -159,14 +147,14 @@ fn last_lines(text: &str, count: usize) -> String {
 
 /// A temporary folder that goes away when this is dropped or when this process ends, however it ends.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     janitor: Child,
 }
 
 impl Folder {
     /// Makes a new folder that only this user may enter.
-    pub(super) fn new(prefix: &str) -> io::Result<Self> {
+    pub(crate) fn new(prefix: &str) -> io::Result<Self> {
         // Until the janitor stands by, tempfile's own guard removes the folder.
         let guard = tempfile::Builder::new().prefix(prefix).tempdir()?;
         let janitor = Command::new("/bin/sh")
@@ -177,14 +165,11 @@ impl Folder {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()?;
-        Ok(Self {
-            path: guard.keep(),
-            janitor,
-        })
+        Ok(Self { path: guard.keep(), janitor })
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
@@ -214,14 +199,9 @@ mod tests {
         let folder = Folder::new("devkit-process-").unwrap();
         let log = folder.path().join("log");
         let run = |text: &str| {
-            let mut process = Process::spawn(
-                "echo",
-                Path::new("/bin/sh"),
-                ["-c", "echo \"$1\"; exit 3", "sh", text],
-                &log,
-                |_| {},
-            )
-            .unwrap();
+            let mut process =
+                Process::spawn("echo", Path::new("/bin/sh"), ["-c", "echo \"$1\"; exit 3", "sh", text], &log, |_| {})
+                    .unwrap();
             let status = loop {
                 if let Some(status) = process.try_wait().unwrap() {
                     break status;

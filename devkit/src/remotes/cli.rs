@@ -78,7 +78,7 @@ async fn follow<P: Provider>(label: &str, remote: &Remote<P>) {
 }
 
 /// A call on a line.
-fn line(label: &str, request: &Request) -> String {
+pub(crate) fn line(label: &str, request: &Request) -> String {
     let status = request.status.map_or_else(|| "cut".to_owned(), |status| status.to_string());
     let name = request.name.as_deref().unwrap_or("-").escape_debug().to_string();
     let who = request.credential.as_deref().unwrap_or("-");

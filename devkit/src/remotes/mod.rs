@@ -32,6 +32,7 @@ pub use log::{AuthKind, Op, Request};
 pub use mixpeek::{Duplicate, ErrorShape, MIXPEEK_KEY, Mixpeek, MixpeekOptions, MixpeekProvider};
 pub use remote::{NoSuchCredential, NotInTime, Remote, StartError};
 pub use server::Listen;
+pub(crate) use shared::Provider;
 pub use shared::Variant;
 pub use store::{DEFAULT_TENANT, Entry, SOMEBODY_ELSE};
 pub use tls::{Identity, TestCa, TlsError, TlsOptions};

@@ -1,0 +1,132 @@
+//! What the watches of our own kinds change in the indexes, and whom they wake.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube::Resource;
+use kube::core::ObjectMeta;
+
+use super::context::Context;
+use super::keys::{ConnectionKey, Waker};
+use super::store::Change;
+use super::{credentials, key_of, pass};
+use crate::api::connection::ConnectionSpec;
+use crate::api::vault_secret::ConnectionKind;
+use crate::api::{VaultSecret, names};
+
+/// Takes changes in.
+pub struct Changes {
+    ctx: Arc<Context>,
+    /// What was seen last of what wakes.
+    hashes: Mutex<HashMap<Waker, u64>>,
+}
+
+impl Changes {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(ctx: Arc<Context>) -> Arc<Self> {
+        Arc::new(Self { ctx, hashes: Mutex::new(HashMap::new()) })
+    }
+
+    /// Whether something of the metadata changed that wakes.
+    fn is_news(&self, who: &Waker, meta: &ObjectMeta) -> bool {
+        let hash = what_wakes(meta);
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).insert(who.clone(), hash) != Some(hash)
+    }
+
+    fn forget(&self, who: &Waker) {
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
+    }
+
+    /// A VaultSecret changed.
+    pub fn object(&self, change: Change<VaultSecret>) {
+        match change {
+            Change::Applied(vs) => {
+                let key = key_of(&vs);
+                let who = Waker::Object(key.clone());
+                if self.is_news(&who, &vs.metadata) {
+                    self.ctx.refs.set(&who, pass::refs_of(&vs));
+                    self.ctx.wake.object(key);
+                }
+            }
+            Change::Gone(vs) => {
+                let key = key_of(&vs);
+                let who = Waker::Object(key.clone());
+                self.forget(&who);
+                self.ctx.refs.set(&who, Vec::new());
+                for freed in self.ctx.entries.remove(&key, self.ctx.clock.now()) {
+                    self.ctx.wake.object(freed);
+                }
+                let connection = &vs.spec.connection_ref;
+                self.ctx.wake.connection(ConnectionKey::new(connection.kind(), &key.namespace, &connection.name));
+                self.ctx.objects.forget(&key);
+            }
+            Change::Undecodable(key, error) => {
+                tracing::error!(
+                    namespace = %key.namespace, name = %key.name, %error, "a VaultSecret cannot be decoded; the others go on"
+                );
+                self.ctx.metrics.undecodable_object("VaultSecret");
+            }
+        }
+    }
+
+    /// A connection changed.
+    pub fn connection<K: Resource>(
+        &self,
+        kind: ConnectionKind,
+        change: Change<K>,
+        spec: impl Fn(&K) -> ConnectionSpec,
+    ) {
+        match change {
+            Change::Applied(object) => {
+                let key = connection_key(kind, &*object);
+                let who = Waker::Connection(key.clone());
+                if self.is_news(&who, object.meta()) {
+                    let namespace = match kind {
+                        ConnectionKind::VaultConnection => key.object.namespace.to_string(),
+                        ConnectionKind::ClusterVaultConnection => self.ctx.settings.operator_namespace.clone(),
+                    };
+                    self.ctx.refs.set(&who, credentials::refs(&spec(&object), &namespace));
+                    // Objects that name it wait for what becomes of it, so they are looked at too.
+                    self.ctx.wake.connection(key.clone());
+                    if self.ctx.connections.get(&key).is_none() {
+                        super::connection::wake_objects(&self.ctx, &key);
+                    }
+                }
+            }
+            Change::Gone(object) => {
+                let key = connection_key(kind, &*object);
+                self.forget(&Waker::Connection(key.clone()));
+                self.ctx.wake.connection(key);
+            }
+            Change::Undecodable(key, error) => {
+                tracing::error!(
+                    kind = kind.as_str(), namespace = %key.namespace, name = %key.name, %error,
+                    "a connection cannot be decoded; the others go on"
+                );
+                self.ctx.metrics.undecodable_object(kind.as_str());
+            }
+        }
+    }
+}
+
+/// Key of a connection.
+#[must_use]
+pub fn connection_key<K: Resource>(kind: ConnectionKind, object: &K) -> ConnectionKey {
+    let meta = object.meta();
+    ConnectionKey::new(kind, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+}
+
+/// What of an object's metadata wakes it: not its status, which we write ourselves.
+fn what_wakes(meta: &ObjectMeta) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    meta.uid.hash(&mut hasher);
+    meta.generation.hash(&mut hasher);
+    meta.finalizers.hash(&mut hasher);
+    meta.deletion_timestamp.as_ref().map(|t| t.0).hash(&mut hasher);
+    for name in [names::FORCE_PUSH, names::ADOPT, names::APPROVE] {
+        meta.annotations.as_ref().and_then(|a| a.get(name)).hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,480 @@
+//! From what is known to what happens: asks `sync::plan` about every entry and writes the answers into the pass.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::connections::ConnectionHandle;
+use super::desired::Issue;
+use super::entries::EntryId;
+use super::pass::{Note, Pass};
+use super::prober::Snapshot;
+use super::values::{Values, is_unchanged, known_version};
+use crate::api::Reason;
+use crate::api::names;
+use crate::api::vault_secret::{AdoptionPolicy, DeletionPolicy, DriftPolicy};
+use crate::remote::{DriftSignal, Listed};
+use crate::sync::ledger::{EntryState, Row};
+use crate::sync::plan::{self, Adoption, Awaiting, Cause, Decision, Departure, Drift, Facts, Parting, Seen, Sighting};
+use crate::sync::snapshot::counts;
+use crate::sync::transition::{self, Write};
+use crate::value::SecretValue;
+
+/// A write that is due.
+pub struct Due {
+    /// Its row.
+    pub row: usize,
+    /// What is sent.
+    pub write: Write,
+    /// Why; `None` for a delete.
+    pub cause: Option<Cause>,
+    /// The value, but for a delete.
+    pub value: Option<SecretValue>,
+    /// Fingerprint of the value.
+    pub fingerprint: Option<String>,
+    /// resourceVersion of its source.
+    pub source_version: Option<String>,
+    /// The connection that it goes through.
+    pub handle: Arc<ConnectionHandle>,
+    /// To be told when it is sent.
+    pub note: Option<Note>,
+}
+
+/// What the pass came to.
+#[derive(Default)]
+pub struct Choice {
+    /// Writes that are due.
+    pub due: Vec<Due>,
+    /// A write is due whose value has not been read.
+    pub needs_values: bool,
+    /// Some entry waits for a list, so that a one-time adoption cannot be judged for all.
+    pub undecided: bool,
+    /// Rows that go.
+    pub forgotten: Vec<usize>,
+}
+
+/// What a list shows of an entry, if it counts for its row.
+fn see(pass: &mut Pass<'_>, row: usize, handle: &ConnectionHandle) -> (Seen, Option<Arc<Snapshot>>) {
+    let row = &pass.rows[row];
+    let id = EntryId { remote: Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
+    let read_at = pass.state.memo(&row.connection, &row.remote_name, pass.now).read_at;
+    let trace = pass.ctx.entries.trace(&id, read_at);
+    let snapshot = handle.remote.snapshot();
+    let too_old = |since: Option<Timestamp>| {
+        handle.max_age.is_some_and(|age| since.is_some_and(|at| plan::after(at, age) < pass.now))
+    };
+    match snapshot {
+        Some(snapshot) if counts(snapshot.span, &trace) && !too_old(Some(snapshot.span.ended)) => {
+            let seen = match snapshot.entries.get(&row.remote_name) {
+                None => Seen::Absent { began: snapshot.span.began },
+                Some(listed) => Seen::Present(sighting(&snapshot, listed, handle)),
+            };
+            (seen, Some(snapshot))
+        }
+        other => {
+            let since = handle.remote.last_good().or(Some(read_at));
+            (Seen::Nothing { stale: too_old(since) }, other)
+        }
+    }
+}
+
+fn sighting(snapshot: &Snapshot, listed: &Listed, handle: &ConnectionHandle) -> Sighting {
+    Sighting {
+        began: snapshot.span.began,
+        id: listed.id.clone(),
+        version: listed.version.clone(),
+        created: listed.created,
+        by_us: handle.remote.is_us(listed.created_by.as_deref()),
+    }
+}
+
+/// Decides over every entry. May be called again in one pass, after values were read.
+pub fn choose(pass: &mut Pass<'_>, values: Option<&Values>) -> Choice {
+    let mut choice = Choice::default();
+    let blocked = pass.route.problem.is_some() || pass.vs.spec.suspended();
+    let frozen = pass.route.problem.as_ref().is_some_and(|p| p.issue.reason == Reason::RemoteDiverged);
+    if let Some(handle) = pass.route.handle.clone().filter(|_| !frozen && !pass.vs.spec.suspended()) {
+        for want in 0..pass.wants.len() {
+            choose_wanted(pass, want, values, &handle, blocked, &mut choice);
+        }
+    }
+    for row in 0..pass.rows.len() {
+        if pass.rows[row].key.is_none() {
+            choose_leaving(pass, row, &mut choice);
+        }
+    }
+    choice
+}
+
+fn choose_wanted(
+    pass: &mut Pass<'_>,
+    want: usize,
+    values: Option<&Values>,
+    handle: &Arc<ConnectionHandle>,
+    blocked: bool,
+    choice: &mut Choice,
+) {
+    let Some(index) = pass.wants[want].row else { return };
+    if pass.wants[want].issue.as_ref().is_some_and(|i| i.reason == Reason::OwnedByAnother) {
+        return;
+    }
+    let uid = pass.uid();
+    let row = &pass.rows[index];
+    let recorded = row.fingerprint.clone();
+    let (fingerprint, value, version) = match values.map(|v| &v.by_index[pass.wants[want].index]) {
+        Some(Err(issue)) => {
+            let issue = issue.clone();
+            pass.rows[index].state =
+                if issue.reason == Reason::SourceMissing { EntryState::Pending } else { EntryState::Refused };
+            pass.rows[index].message.clone_from(&issue.message);
+            pass.wants[want].issue = Some(issue);
+            return;
+        }
+        Some(Ok(value)) => {
+            let print =
+                pass.ctx.keys.fingerprint_like(recorded.as_deref(), &uid, &row.remote_name, value.text.expose());
+            (print, Some(value.text.clone()), Some(value.version.clone()))
+        }
+        None if is_unchanged(pass, &pass.wants[want], row) => {
+            let version = known_version(pass, pass.entry(&pass.wants[want])).map(|v| v.to_string());
+            (recorded.clone().unwrap_or_default(), None, version)
+        }
+        None => {
+            choice.needs_values = true;
+            return;
+        }
+    };
+    let (seen, snapshot) = see(pass, index, handle);
+    let row = &pass.rows[index];
+    let memo = pass.state.memo(&row.connection, &row.remote_name, pass.now);
+    if memo.failed_for.as_ref().is_some_and(|f| *f != fingerprint) {
+        memo.backoff.reset();
+        memo.failed_for = None;
+        memo.update_refused = 0;
+    }
+    let reasserted = memo.reasserted_within_the_hour(pass.now);
+    let oldest = memo.reasserted.first().copied();
+    let held = memo.backoff.waits_until(pass.now, handle.remote.recovered_at());
+    let (contradicted, update_refused) = (memo.contradicted, memo.update_refused);
+    if seen != (Seen::Nothing { stale: false }) && seen != (Seen::Nothing { stale: true }) {
+        memo.contradicted = false;
+    }
+    let interval = pass.vs.spec.reassert_interval.as_ref().and_then(|d| std::time::Duration::try_from(*d).ok());
+    let due_again = interval.filter(|i| !i.is_zero()).zip(row.pushed_at).map(|(every, last)| plan::after(last, every));
+    let inherited = values.is_some_and(|v| {
+        v.inherited.iter().any(|e| e.connection == row.connection && e.remote_name == row.remote_name)
+    });
+    let adoption =
+        if inherited || pass.vs.spec.adoption() == AdoptionPolicy::TakeOver || asked_to_adopt(pass, want, handle) {
+            Adoption::TakeOver
+        } else {
+            Adoption::Refuse
+        };
+    let row = &pass.rows[index];
+    let facts = Facts {
+        row: Some(row),
+        wanted: Some(&fingerprint),
+        seen: &seen,
+        stamps: handle.remote.client().drift_signal() != DriftSignal::Presence,
+        adoption,
+        departure: departure(pass),
+        drift: match pass.vs.spec.drift() {
+            DriftPolicy::Reassert => Drift::Reassert,
+            DriftPolicy::Report => Drift::Report,
+        },
+        asked: due_again.is_some_and(|at| at <= pass.now),
+        reasserted,
+        contradicted,
+        update_refused,
+        now: pass.now,
+        settle: handle.settle,
+        skew: snapshot.as_ref().map_or(std::time::Duration::from_secs(30), |s| s.skew),
+        leaving_since: None,
+    };
+    let decision = plan::decide(&facts);
+    if let Some(at) = due_again {
+        pass.look_again(at);
+    }
+    let send = |write, cause| Some((write, cause));
+    let writes = match decision {
+        Decision::Create(cause) => send(Write::Create, cause),
+        Decision::Update(cause) => send(Write::Update, cause),
+        _ => None,
+    };
+    if let Some((write, cause)) = writes {
+        if let Some(id) = sighted_id(&seen) {
+            pass.rows[index].remote_id = Some(id);
+        }
+        if let Some(at) = held {
+            pass.look_again(at);
+            return;
+        }
+        if blocked {
+            if let Some(problem) = pass.route.problem.as_ref().map(|p| p.issue.clone()) {
+                pass.wants[want].issue.get_or_insert(problem);
+            }
+            return;
+        }
+        if value.is_none() {
+            choice.needs_values = true;
+            return;
+        }
+        let note = matches!(cause, Cause::Reassert | Cause::LateWrite)
+            .then(|| change_note(&pass.rows[index], cause, &seen, snapshot.as_deref()));
+        choice.due.push(Due {
+            note,
+            row: index,
+            write,
+            cause: Some(cause),
+            value,
+            fingerprint: Some(fingerprint),
+            source_version: version,
+            handle: Arc::clone(handle),
+        });
+        return;
+    }
+    settle_without_writing(pass, index, want, decision, &seen, handle, choice, oldest);
+    let row = &mut pass.rows[index];
+    if row.state == EntryState::InSync && row.fingerprint.as_deref() == Some(&fingerprint) && version.is_some() {
+        row.source_version = version;
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn settle_without_writing(
+    pass: &mut Pass<'_>,
+    index: usize,
+    want: usize,
+    decision: Decision,
+    seen: &Seen,
+    handle: &ConnectionHandle,
+    choice: &mut Choice,
+    oldest_reassertion: Option<Timestamp>,
+) {
+    let contested_until = oldest_reassertion.map(|at| plan::after(at, std::time::Duration::from_secs(3600)));
+    let show = |pass: &mut Pass<'_>, state: EntryState, message: String| {
+        pass.rows[index].state = state;
+        pass.rows[index].message = message;
+    };
+    match decision {
+        Decision::InSync => {
+            let known = !matches!(seen, Seen::Nothing { .. });
+            let row = &pass.rows[index];
+            // What a list showed stays until another one shows otherwise.
+            if known || !matches!(row.state, EntryState::Drifted | EntryState::Missing | EntryState::Unknown) {
+                show(pass, EntryState::InSync, String::new());
+            }
+            if let (Some(age), true) = (handle.max_age, matches!(seen, Seen::Nothing { stale: false })) {
+                let since = handle.remote.last_good().unwrap_or(pass.now);
+                pass.look_again(plan::after(plan::after(since, age), std::time::Duration::from_millis(1)));
+            }
+        }
+        Decision::Unknown => show(pass, EntryState::Unknown, String::new()),
+        Decision::Settle => {
+            transition::settle(&mut pass.rows[index]);
+        }
+        Decision::Wait { on, state } => {
+            wait(pass, index, on, handle);
+            if matches!(on, Awaiting::Snapshot { .. }) && state == EntryState::Pending {
+                choice.undecided = true;
+                if let Some(problem) = pass.route.problem.as_ref().map(|p| p.issue.clone()) {
+                    pass.wants[want].issue.get_or_insert(problem);
+                }
+            }
+            if pass.rows[index].state != EntryState::Failed {
+                show(pass, state, String::new());
+            }
+        }
+        Decision::Conflict => {
+            transition::withdraw(&mut pass.rows[index]);
+            let message = "an entry of this name exists and is not ours; set adoptionPolicy: TakeOver or annotate \
+                           vaultsecret.dev/adopt to take it over"
+                .to_owned();
+            show(pass, EntryState::Conflict, message);
+        }
+        Decision::Drifted { contested } | Decision::Missing { contested } => {
+            let drifted = matches!(decision, Decision::Drifted { .. });
+            let done = if drifted { "changed" } else { "removed" };
+            let message = if contested {
+                if let Some(at) = contested_until {
+                    pass.look_again(at);
+                }
+                format!(
+                    "somebody else keeps writing: it was {done} again after it was put right five times within an hour"
+                )
+            } else {
+                format!("somebody else {done} it, and driftPolicy is Report{}", who(handle, &pass.rows[index]))
+            };
+            show(pass, if drifted { EntryState::Drifted } else { EntryState::Missing }, message);
+        }
+        Decision::UpdateUnsupported => {
+            let message = "the remote lists the entry and answers 404 to its update: this version of it cannot update. Delete the \
+                           entry at the remote to have it created anew"
+                .to_owned();
+            let key = pass.entry(&pass.wants[want]).key.clone();
+            let text = format!("key {key}, entry {:?} at {}: {message}", pass.rows[index].remote_name, handle.display);
+            pass.wants[want].issue = Some(Issue::new(Reason::UpdateUnsupported, text));
+            show(pass, EntryState::Failed, message);
+        }
+        Decision::Create(_) | Decision::Update(_) | Decision::Delete | Decision::Forget(_) => {}
+    }
+}
+
+fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
+    let row = pass.rows[index].clone();
+    let deadline = pass.ctx.settings.finalizer_deadline;
+    let Some(handle) = pass.handle_of(&row) else {
+        if !row.holds() || departure(pass) == Departure::Retain && row.unsettled_since().is_none() {
+            choice.forgotten.push(index);
+            return;
+        }
+        // Nothing is known of its connection. A live object gives the row up after the deadline; one that is going does so
+        // with its finalizer.
+        let since = row.leaving_since.unwrap_or(pass.now);
+        let until = plan::after(since, deadline);
+        if until <= pass.now && !pass.is_deleting() {
+            pass.warn(
+                "EntryLeft",
+                format!("entry {:?} at {} is left: its connection is gone", row.remote_name, row.connection),
+            );
+            choice.forgotten.push(index);
+        } else {
+            pass.look_again(until.max(plan::after(pass.now, std::time::Duration::from_secs(1))));
+        }
+        pass.rows[index].message = "its connection is gone".to_owned();
+        return;
+    };
+    let (seen, snapshot) = see(pass, index, &handle);
+    let memo = pass.state.memo(&row.connection, &row.remote_name, pass.now);
+    let leaving_since = memo.leaving_since;
+    let held = memo.backoff.waits_until(pass.now, handle.remote.recovered_at());
+    let facts = Facts {
+        row: Some(&row),
+        wanted: None,
+        seen: &seen,
+        stamps: handle.remote.client().drift_signal() != DriftSignal::Presence,
+        adoption: Adoption::Refuse,
+        departure: departure(pass),
+        drift: Drift::Reassert,
+        asked: false,
+        reasserted: 0,
+        contradicted: false,
+        update_refused: 0,
+        now: pass.now,
+        settle: handle.settle,
+        skew: snapshot.as_ref().map_or(std::time::Duration::from_secs(30), |s| s.skew),
+        leaving_since,
+    };
+    match plan::decide(&facts) {
+        Decision::Delete if handle.frozen().is_some() => {
+            pass.rows[index].message = "the connection is frozen".to_owned();
+        }
+        Decision::Delete => {
+            if let Some(id) = sighted_id(&seen) {
+                pass.rows[index].remote_id = Some(id);
+            }
+            if let Some(at) = held {
+                pass.look_again(at);
+                return;
+            }
+            choice.due.push(Due {
+                note: None,
+                row: index,
+                write: Write::Delete,
+                cause: None,
+                value: None,
+                fingerprint: None,
+                source_version: None,
+                handle,
+            });
+        }
+        Decision::Wait { on, .. } => wait(pass, index, on, &handle),
+        Decision::Forget(parting) => {
+            let entry = format!("entry {:?} at {}", row.remote_name, row.connection);
+            match parting {
+                Parting::Clean => {}
+                Parting::Stranger => {
+                    pass.warn("EntryLeft", format!("{entry} was made anew by somebody else; it is left as it is"));
+                }
+                Parting::Left => pass.warn("EntryLeft", format!("{entry} is left: nothing shows whether it is ours")),
+            }
+            choice.forgotten.push(index);
+        }
+        _ => {}
+    }
+}
+
+fn departure(pass: &Pass<'_>) -> Departure {
+    match pass.vs.spec.deletion() {
+        DeletionPolicy::Retain => Departure::Retain,
+        DeletionPolicy::Delete => Departure::Delete,
+    }
+}
+
+fn wait(pass: &mut Pass<'_>, index: usize, on: Awaiting, handle: &ConnectionHandle) {
+    match on {
+        Awaiting::Until(at) => pass.look_again(plan::after(at, std::time::Duration::from_millis(1))),
+        Awaiting::Snapshot { not_before } => {
+            let row = &pass.rows[index];
+            let id = EntryId { remote: Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
+            let read_at = pass.state.memo(&row.connection, &row.remote_name, pass.now).read_at;
+            let trace = pass.ctx.entries.trace(&id, read_at);
+            let not_before = not_before.max(Some(read_at)).max(trace.last_write_over).unwrap_or(pass.now);
+            handle.remote.want_snapshot(pass.key, not_before);
+        }
+    }
+}
+
+fn sighted_id(seen: &Seen) -> Option<String> {
+    match seen {
+        Seen::Present(sighting) => sighting.id.clone(),
+        _ => None,
+    }
+}
+
+/// Whether a person asked to take over what is refused now: by annotation on the object, or on its connection.
+fn asked_to_adopt(pass: &Pass<'_>, want: usize, handle: &ConnectionHandle) -> bool {
+    if handle.adopting.as_ref().is_some_and(|a| a.concerns(pass.key)) {
+        return true;
+    }
+    let Some(asked) = pending_annotation(pass, names::ADOPT, |s| s.last_handled_adopt.as_deref()) else { return false };
+    let entry = pass.entry(&pass.wants[want]);
+    let stored = pass.wants[want].row.map(|r| pass.rows[r].remote_name.as_str());
+    let names: HashSet<&str> = asked.split(',').map(str::trim).collect();
+    names.contains("*") || names.contains(entry.remote_name()) || stored.is_some_and(|s| names.contains(s))
+}
+
+/// Value of an annotation that was not dealt with yet.
+#[must_use]
+pub fn pending_annotation<'p>(
+    pass: &'p Pass<'_>,
+    annotation: &str,
+    handled: impl Fn(&crate::api::VaultSecretStatus) -> Option<&str>,
+) -> Option<&'p str> {
+    let asked = pass.vs.metadata.annotations.as_ref()?.get(annotation)?;
+    let done = pass.vs.status.as_ref().and_then(handled);
+    (done != Some(asked)).then_some(asked.as_str())
+}
+
+/// Tells that somebody else changed an entry that is put right now.
+fn change_note(row: &Row, cause: Cause, seen: &Seen, snapshot: Option<&Snapshot>) -> Note {
+    let by = snapshot
+        .and_then(|s| s.entries.get(&row.remote_name))
+        .and_then(|listed| listed.updated_by.as_deref())
+        .map(|who| format!(" by {who}"))
+        .unwrap_or_default();
+    let what = match (cause, seen) {
+        (Cause::LateWrite, _) => "changed after a write of ours that was never answered; perhaps it landed late",
+        (_, Seen::Absent { .. }) => "removed at the remote",
+        _ => "changed at the remote",
+    };
+    let text = format!("entry {:?} at {} was {what}{by}; it is written again", row.remote_name, row.connection);
+    Note { warning: true, reason: "RemoteChanged", text }
+}
+
+fn who(handle: &ConnectionHandle, row: &Row) -> String {
+    let snapshot = handle.remote.snapshot();
+    let listed = snapshot.as_ref().and_then(|s| s.entries.get(&row.remote_name));
+    listed.and_then(|l| l.updated_by.as_deref()).map(|who| format!(" (by {who})")).unwrap_or_default()
+}

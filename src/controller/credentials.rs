@@ -1,0 +1,393 @@
+//! From a connection's spec to what a client is built from: credentials, certificates, identity.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+
+use super::context::Context;
+use super::refs::{Known, Ref};
+use crate::api::connection::{CaKind, ConnectionSpec};
+use crate::api::vault_secret::KeyRef;
+use crate::kube_error::CALL_LIMIT;
+use crate::remote::{Access, ClientIdentity, DreadnodeAuth, KelvinAuth, Provider, RemoteConfig, spec};
+use crate::source::reference::{Namespaced, SourceError, SourceKind, SourceRef, Sources, read_all};
+use crate::value::SecretValue;
+
+/// How often the list of a connection is read when it says nothing.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(300);
+/// The shortest interval between lists.
+const MIN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Why a connection cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialsError {
+    /// A Secret or ConfigMap, or a key in it, is missing or unusable.
+    #[error("{0}")]
+    Missing(String),
+    /// The spec cannot be used.
+    #[error("{0}")]
+    Invalid(String),
+    /// The API server failed; another try may succeed.
+    #[error("{0}")]
+    Api(String),
+}
+
+/// What a client is built from, and what identifies it.
+pub struct Material {
+    /// The provider.
+    pub provider: Provider,
+    /// Provider, URL and account, without a credential: the first half of an entry's identity.
+    pub base: String,
+    /// The same with a digest of the credential: in memory only.
+    pub budget: String,
+    /// A digest of everything that the client is built from: in memory only.
+    pub config: String,
+    access: Parts,
+    url: url::Url,
+    ca_bundle: Option<Vec<u8>>,
+    identity: Option<(Vec<u8>, SecretValue)>,
+    server_name: Option<String>,
+    timeout: Duration,
+    /// Versions of what was read.
+    pub versions: Vec<(Ref, Known)>,
+}
+
+/// Credentials, as they were read.
+enum Parts {
+    KelvinClient { realm: String, id: String, secret: SecretValue },
+    KelvinUser { realm: String, client: String, user: String, password: SecretValue },
+    KelvinToken { realm: String, token: SecretValue },
+    DreadnodeKey(SecretValue),
+    DreadnodeBearer(SecretValue),
+    Mixpeek(SecretValue),
+}
+
+impl Material {
+    /// What the client is built from.
+    #[must_use]
+    pub fn remote_config(&self) -> RemoteConfig {
+        let access = match &self.access {
+            Parts::KelvinClient { realm, id, secret } => Access::Kelvin {
+                realm: realm.clone(),
+                auth: KelvinAuth::ClientCredentials { client_id: id.clone(), client_secret: secret.clone() },
+            },
+            Parts::KelvinUser { realm, client, user, password } => Access::Kelvin {
+                realm: realm.clone(),
+                auth: KelvinAuth::Password {
+                    client_id: client.clone(),
+                    username: user.clone(),
+                    password: password.clone(),
+                },
+            },
+            Parts::KelvinToken { realm, token } => {
+                Access::Kelvin { realm: realm.clone(), auth: KelvinAuth::AccessToken(token.clone()) }
+            }
+            Parts::DreadnodeKey(key) => Access::Dreadnode(DreadnodeAuth::ApiKey(key.clone())),
+            Parts::DreadnodeBearer(token) => Access::Dreadnode(DreadnodeAuth::Bearer(token.clone())),
+            Parts::Mixpeek(key) => Access::Mixpeek { api_key: key.clone() },
+        };
+        RemoteConfig {
+            access,
+            url: self.url.clone(),
+            ca_bundle: self.ca_bundle.clone(),
+            client_identity: self
+                .identity
+                .as_ref()
+                .map(|(certificate, key)| ClientIdentity { certificate: certificate.clone(), key: key.clone() }),
+            server_name: self.server_name.clone(),
+            timeout: self.timeout,
+        }
+    }
+}
+
+/// Keys of Secrets that hold the credential itself.
+fn key_refs(spec: &ConnectionSpec) -> Vec<&KeyRef> {
+    let mut refs = Vec::new();
+    if let Some(kelvin) = &spec.kelvin {
+        if let Some(auth) = &kelvin.auth.client_credentials {
+            refs.extend([&auth.client_id_ref, &auth.client_secret_ref]);
+        }
+        if let Some(auth) = &kelvin.auth.password {
+            refs.extend([&auth.username_ref, &auth.password_ref]);
+        }
+        refs.extend(&kelvin.auth.access_token_ref);
+    }
+    if let Some(dreadnode) = &spec.dreadnode {
+        refs.extend(&dreadnode.auth.api_key_ref);
+        refs.extend(&dreadnode.auth.bearer_token_ref);
+    }
+    if let Some(mixpeek) = &spec.mixpeek {
+        refs.push(&mixpeek.auth.api_key_ref);
+    }
+    refs
+}
+
+/// Everything that a connection refers to.
+fn source_refs(spec: &ConnectionSpec) -> Vec<SourceRef> {
+    let secret = |name: &str, key: &str| SourceRef { kind: SourceKind::Secret, name: name.into(), key: key.into() };
+    let mut refs: Vec<SourceRef> = key_refs(spec).into_iter().map(|r| secret(&r.name, &r.key)).collect();
+    if let Some(tls) = &spec.tls {
+        if let Some(ca) = &tls.ca_ref {
+            let kind = match ca.kind {
+                CaKind::Secret => SourceKind::Secret,
+                CaKind::ConfigMap => SourceKind::ConfigMap,
+            };
+            refs.push(SourceRef { kind, name: ca.name.clone(), key: ca.key.clone() });
+        }
+        if let Some(identity) = &tls.client_certificate_ref {
+            refs.push(secret(&identity.name, "tls.crt"));
+            refs.push(secret(&identity.name, "tls.key"));
+        }
+    }
+    refs
+}
+
+fn watched(reference: &SourceRef, namespace: &str) -> Ref {
+    match reference.kind {
+        SourceKind::Secret => Ref::secret(namespace, &reference.name),
+        SourceKind::ConfigMap => Ref::config_map(namespace, &reference.name),
+    }
+}
+
+/// What a connection refers to, to be woken by its changes.
+#[must_use]
+pub fn refs(spec: &ConnectionSpec, namespace: &str) -> Vec<Ref> {
+    let mut refs: Vec<Ref> = source_refs(spec).iter().map(|r| watched(r, namespace)).collect();
+    refs.sort();
+    refs.dedup();
+    refs
+}
+
+/// How often the list is read; `None` when that is switched off.
+#[must_use]
+pub fn interval(spec: &ConnectionSpec) -> Option<Duration> {
+    match &spec.probe_interval {
+        None => Some(DEFAULT_INTERVAL),
+        Some(given) => {
+            let given = Duration::try_from(*given).unwrap_or(DEFAULT_INTERVAL);
+            (!given.is_zero()).then(|| given.max(MIN_INTERVAL))
+        }
+    }
+}
+
+fn timeout(spec: &ConnectionSpec, provider: Provider) -> Duration {
+    let given = spec.limits.as_ref().and_then(|l| l.timeout).and_then(|d| Duration::try_from(d).ok());
+    given.filter(|d| !d.is_zero()).unwrap_or(spec::default_limits(provider).timeout)
+}
+
+/// D: as given, else the longer of a minute and three times the timeout.
+#[must_use]
+pub fn settle(spec: &ConnectionSpec, provider: Provider) -> Duration {
+    let given = spec.limits.as_ref().and_then(|l| l.settle).and_then(|d| Duration::try_from(d).ok());
+    given.unwrap_or_else(|| Duration::from_secs(60).max(timeout(spec, provider) * 3))
+}
+
+/// Reads what a connection needs.
+///
+/// # Errors
+/// Which part is missing or cannot be used.
+pub async fn read(ctx: &Context, spec: &ConnectionSpec, namespace: &str) -> Result<Material, CredentialsError> {
+    let wanted = source_refs(spec);
+    let before: Vec<(Ref, Known)> = wanted
+        .iter()
+        .map(|r| {
+            let of = watched(r, namespace);
+            let known = ctx.refs.known(&of);
+            (of, known)
+        })
+        .collect();
+    let namespaced = Namespaced::new(ctx.client.clone(), namespace);
+    let sources = tokio::time::timeout(CALL_LIMIT, read_all(&namespaced, wanted))
+        .await
+        .map_err(|_| CredentialsError::Api("the API server did not answer in time".to_owned()))?;
+    let mut versions: Vec<(Ref, Known)> = Vec::new();
+    for (reference, source) in sources.iter() {
+        let of = watched(reference, namespace);
+        if let Ok(source) = source {
+            versions.push((of.clone(), Known::At(source.resource_version.as_str().into())));
+        }
+        let Some((_, before)) = before.iter().find(|(r, _)| *r == of) else { continue };
+        match source {
+            Ok(source) => ctx.refs.note(&of, before, Known::At(source.resource_version.as_str().into())),
+            Err(SourceError::ObjectMissing { .. }) => ctx.refs.note(&of, before, Known::Gone),
+            Err(_) => {}
+        }
+    }
+    versions.sort_by(|a, b| a.0.cmp(&b.0));
+    versions.dedup();
+    Ok(Material { versions, ..assemble(spec, &sources)? })
+}
+
+fn get(sources: &Sources, kind: SourceKind, name: &str, key: &str) -> Result<SecretValue, CredentialsError> {
+    let reference = SourceRef { kind, name: name.to_owned(), key: key.to_owned() };
+    match sources.get(&reference) {
+        Some(Ok(source)) if source.value.is_empty() => {
+            Err(CredentialsError::Missing(format!("{} {name:?}: key {key:?} is empty", kind.as_str())))
+        }
+        Some(Ok(source)) => Ok(source.value.clone()),
+        Some(Err(SourceError::Api(error))) => Err(CredentialsError::Api(error.to_string())),
+        Some(Err(error)) => Err(CredentialsError::Missing(error.to_string())),
+        None => Err(CredentialsError::Missing(format!("{} {name:?} was not read", kind.as_str()))),
+    }
+}
+
+fn secret(sources: &Sources, of: &KeyRef) -> Result<SecretValue, CredentialsError> {
+    get(sources, SourceKind::Secret, &of.name, &of.key)
+}
+
+/// A part of a credential that is a name.
+fn text(sources: &Sources, of: &KeyRef) -> Result<String, CredentialsError> {
+    let value = secret(sources, of)?;
+    let text = value.expose_str().map(|t| t.trim_end_matches(['\r', '\n']).to_owned());
+    text.ok_or_else(|| CredentialsError::Missing(format!("Secret {:?}: key {:?} is not text", of.name, of.key)))
+}
+
+fn assemble(spec: &ConnectionSpec, sources: &Sources) -> Result<Material, CredentialsError> {
+    let providers = [spec.kelvin.is_some(), spec.dreadnode.is_some(), spec.mixpeek.is_some()];
+    if providers.iter().filter(|p| **p).count() != 1 {
+        return Err(CredentialsError::Invalid(
+            "exactly one provider must be set: kelvin, dreadnode or mixpeek".to_owned(),
+        ));
+    }
+    let (provider, given_url, access, principal) = access(spec, sources)?;
+    let url = given_url
+        .or_else(|| spec::default_url(provider).map(str::to_owned))
+        .ok_or_else(|| CredentialsError::Invalid("url is missing".to_owned()))?;
+    let url = url::Url::parse(&url)
+        .map_err(|_| CredentialsError::Invalid("url is not a URL, such as https://acme.kelvin.ai".to_owned()))?;
+    if url.scheme() != "https" && !(url.scheme() == "http" && spec.allow_insecure_url == Some(true)) {
+        return Err(CredentialsError::Invalid(
+            "url must be https://; an http:// url sends secrets in the clear and needs allowInsecureUrl: true"
+                .to_owned(),
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(CredentialsError::Invalid("url must not hold a credential; use auth".to_owned()));
+    }
+    let tls = spec.tls.clone().unwrap_or_default();
+    let ca_bundle = match (&tls.ca_bundle, &tls.ca_ref) {
+        (Some(bundle), _) => Some(
+            STANDARD
+                .decode(bundle.split_whitespace().collect::<String>())
+                .map_err(|_| CredentialsError::Invalid("tls.caBundle is not the base64 of a PEM bundle".to_owned()))?,
+        ),
+        (None, Some(of)) => {
+            let kind = if of.kind == CaKind::Secret { SourceKind::Secret } else { SourceKind::ConfigMap };
+            Some(get(sources, kind, &of.name, &of.key)?.expose().to_vec())
+        }
+        (None, None) => None,
+    };
+    let identity = match &tls.client_certificate_ref {
+        Some(of) => Some((
+            get(sources, SourceKind::Secret, &of.name, "tls.crt")?.expose().to_vec(),
+            get(sources, SourceKind::Secret, &of.name, "tls.key")?,
+        )),
+        None => None,
+    };
+    let account = spec.account.clone().filter(|a| !a.is_empty()).or(principal).unwrap_or_default();
+    let base = format!("{} {} {account}", provider.name(), url.as_str().trim_end_matches('/'));
+    let credential = digest(&access.fields());
+    let server_name = tls.server_name.filter(|s| !s.is_empty());
+    let timeout = timeout(spec, provider);
+    let mut config = Sha256::new();
+    config.update(&credential);
+    for field in
+        [ca_bundle.as_deref(), identity.as_ref().map(|(c, _)| c.as_slice()), identity.as_ref().map(|(_, k)| k.expose())]
+    {
+        let field = field.unwrap_or_default();
+        config.update((field.len() as u64).to_be_bytes());
+        config.update(field);
+    }
+    config.update(server_name.as_deref().unwrap_or_default());
+    config.update(timeout.as_millis().to_be_bytes());
+    // A login is a credential of its account; an API key is the account that its budget belongs to.
+    let budget = match &access {
+        Parts::KelvinClient { .. } | Parts::KelvinUser { .. } => base.clone(),
+        _ => format!("{base} {}", hex(&credential)),
+    };
+    Ok(Material {
+        provider,
+        budget,
+        config: hex(&config.finalize()),
+        base,
+        access,
+        url,
+        ca_bundle,
+        identity,
+        server_name,
+        timeout,
+        versions: Vec::new(),
+    })
+}
+
+type Accessed = (Provider, Option<String>, Parts, Option<String>);
+
+fn access(spec: &ConnectionSpec, sources: &Sources) -> Result<Accessed, CredentialsError> {
+    let one_auth = || CredentialsError::Invalid("exactly one kind of auth must be set".to_owned());
+    if let Some(kelvin) = &spec.kelvin {
+        let realm = kelvin.realm.clone().unwrap_or_else(|| "kelvin".to_owned());
+        let auth = &kelvin.auth;
+        let (parts, principal) = match (&auth.client_credentials, &auth.password, &auth.access_token_ref) {
+            (Some(auth), None, None) => {
+                let id = text(sources, &auth.client_id_ref)?;
+                let parts =
+                    Parts::KelvinClient { realm, id: id.clone(), secret: secret(sources, &auth.client_secret_ref)? };
+                (parts, Some(id))
+            }
+            (None, Some(auth), None) => {
+                let user = text(sources, &auth.username_ref)?;
+                let client = auth.client_id.clone().unwrap_or_else(|| "kelvin-client".to_owned());
+                let password = secret(sources, &auth.password_ref)?;
+                (Parts::KelvinUser { realm, client, user: user.clone(), password }, Some(user))
+            }
+            (None, None, Some(of)) => (Parts::KelvinToken { realm, token: secret(sources, of)? }, None),
+            _ => return Err(one_auth()),
+        };
+        return Ok((Provider::Kelvin, Some(kelvin.url.clone()), parts, principal));
+    }
+    if let Some(dreadnode) = &spec.dreadnode {
+        let parts = match (&dreadnode.auth.api_key_ref, &dreadnode.auth.bearer_token_ref) {
+            (Some(of), None) => Parts::DreadnodeKey(secret(sources, of)?),
+            (None, Some(of)) => Parts::DreadnodeBearer(secret(sources, of)?),
+            _ => return Err(one_auth()),
+        };
+        return Ok((Provider::Dreadnode, dreadnode.url.clone(), parts, None));
+    }
+    match &spec.mixpeek {
+        Some(mixpeek) => {
+            let parts = Parts::Mixpeek(secret(sources, &mixpeek.auth.api_key_ref)?);
+            Ok((Provider::Mixpeek, mixpeek.url.clone(), parts, None))
+        }
+        None => Err(CredentialsError::Invalid("no provider is set".to_owned())),
+    }
+}
+
+impl Parts {
+    fn fields(&self) -> Vec<&[u8]> {
+        match self {
+            Self::KelvinClient { realm, id, secret } => vec![realm.as_bytes(), id.as_bytes(), secret.expose()],
+            Self::KelvinUser { realm, client, user, password } => {
+                vec![realm.as_bytes(), client.as_bytes(), user.as_bytes(), password.expose()]
+            }
+            Self::KelvinToken { realm, token } => vec![realm.as_bytes(), token.expose()],
+            Self::DreadnodeKey(key) => vec![b"key", key.expose()],
+            Self::DreadnodeBearer(token) => vec![b"bearer", token.expose()],
+            Self::Mixpeek(key) => vec![key.expose()],
+        }
+    }
+}
+
+fn digest(fields: &[&[u8]]) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    for field in fields {
+        digest.update((field.len() as u64).to_be_bytes());
+        digest.update(field);
+    }
+    digest.finalize().to_vec()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,488 @@
+//! One reconcile of a VaultSecret: observe, plan, act, report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+
+use super::backoff::{self, jittered};
+use super::choose::{Choice, Due, choose, pending_annotation};
+use super::context::Context;
+use super::desired::Issue;
+use super::object::ObjectState;
+use super::pass::Pass;
+use super::project::Projection;
+use super::report::{self, Findings};
+use super::save::SaveError;
+use super::send::Sent;
+use super::values::{self, ReadError, Values, is_unchanged};
+use crate::api::vault_secret::{CreationPolicy, DeletionPolicy, VaultSecretStatus};
+use crate::api::{Reason, VaultSecret, names};
+use crate::remote::DriftSignal;
+use crate::remote::lane::{Ask, ObjectKey, Place, Rank, Waiting};
+use crate::sync::ledger::EntryState;
+use crate::sync::plan::{Cause, after};
+use crate::sync::transition::Write;
+
+/// How long a connection that is being read is waited for before the status says so.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A turn that comes sooner is not worth a write of the status.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Why a reconcile could not be carried through; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The ledger could not be written.
+    #[error("writing the ledger: {0}")]
+    Save(#[from] SaveError),
+    /// The values could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Reconciles a VaultSecret. Returns when to look at it again.
+pub async fn reconcile(ctx: &Arc<Context>, key: &ObjectKey, shown: Arc<VaultSecret>) -> Duration {
+    let mut state = ctx.objects.take(key);
+    let vs = state.newest(shown);
+    let began = tokio::time::Instant::now();
+    let result = run(ctx, key, &mut state, Arc::clone(&vs)).await;
+    let (outcome, wait) = match result {
+        Ok(wait) => {
+            state.backoff.reset();
+            ("ok", wait)
+        }
+        Err(ReconcileError::Save(SaveError::Gone)) => ("ok", ctx.settings.safety_net),
+        Err(ReconcileError::Save(SaveError::Overtaken)) => {
+            // Decide again on the object as it is now; the watch shows it soon.
+            ("waiting", Duration::from_millis(20))
+        }
+        Err(error) => {
+            let next = state.backoff.failed(backoff::TRANSIENT, ctx.clock.now(), jittered);
+            tracing::warn!(namespace = %key.namespace, name = %key.name, %error, "reconcile failed; it is tried again");
+            ("error", ctx.clock.until(next))
+        }
+    };
+    ctx.metrics.reconcile("vaultsecret", outcome, began.elapsed());
+    ctx.objects.put(key, state);
+    wait
+}
+
+async fn run(
+    ctx: &Arc<Context>,
+    key: &ObjectKey,
+    state: &mut ObjectState,
+    vs: Arc<VaultSecret>,
+) -> Result<Duration, ReconcileError> {
+    // Closed only when the process ends.
+    let mut permit = ctx.workers.acquire().await.ok();
+    let mut pass = Pass::begin(ctx, key, state, vs);
+    pass.register_refs();
+    if pass.is_deleting() && !pass.has_finalizer() {
+        // Somebody else's finalizer holds it: nothing of ours is to be done, and nothing is pushed any more.
+        return Ok(ctx.settings.safety_net);
+    }
+    if let Some(wait) = be_patient(&mut pass) {
+        return Ok(wait);
+    }
+    pass.match_rows();
+    pass.register_claims();
+    pass.check_owners();
+    let pushes = pass.vs.spec.data.iter().any(|e| e.pushes());
+    let wants_finalizer = pass.vs.spec.deletion() == DeletionPolicy::Delete && (pushes || !pass.rows.is_empty());
+    if !pass.is_deleting() && pass.has_finalizer() != wants_finalizer && !pass.vs.spec.suspended() {
+        pass.set_finalizer(wants_finalizer).await?;
+    }
+    let marks = mark_force_push(&mut pass);
+    let mut values = if needs_values(&pass) { Some(values::read(&pass).await?) } else { None };
+    let mut choice = choose(&mut pass, values.as_ref());
+    if choice.needs_values && values.is_none() {
+        values = Some(values::read(&pass).await?);
+        choice = choose(&mut pass, values.as_ref());
+    }
+    note_values(&mut pass, values.as_ref());
+    let mut base = pass.old_status();
+    base.last_handled_force_push = marks.or(base.last_handled_force_push);
+    let forgotten = std::mem::take(&mut choice.forgotten);
+    let adopted_all = !choice.undecided;
+    mark_adoption(&pass, &choice, &mut base);
+    let due = forget(&mut pass, choice, forgotten);
+    let mut again = false;
+    for group in by_lane(due) {
+        // Requests take as long as the remote pleases: no worker waits with them.
+        let sent = send_group(&mut pass, group, &base, &mut permit).await?;
+        again |= sent.again;
+    }
+    if permit.is_none() {
+        permit = ctx.workers.acquire().await.ok();
+    }
+    let projection = if pass.is_deleting() || pass.vs.spec.suspended() {
+        Projection { done: pass.target_is_in_place(), ..Projection::default() }
+    } else {
+        pass.project(values.as_ref()).await
+    };
+    drop(values);
+    let finished = finish(&mut pass, base, &projection).await;
+    drop(permit);
+    let gone = finished?;
+    pass.register_claims();
+    if adopted_all && !pass.is_deleting() {
+        adoption_done(&pass);
+    }
+    publish(&mut pass).await;
+    if gone {
+        return Ok(ctx.settings.safety_net);
+    }
+    if again {
+        ctx.wake.object(key.clone());
+    }
+    if projection.issue.is_some() {
+        let next = pass.state.backoff.failed(backoff::TRANSIENT, ctx.clock.now(), jittered);
+        pass.look_again(next);
+    }
+    let net = jittered(ctx.settings.safety_net);
+    Ok(pass.next.map_or(net, |at| ctx.clock.until(at).max(Duration::from_millis(1)).min(net)))
+}
+
+/// A connection that is about to be read wakes its objects: nothing is told before it has had the time.
+fn be_patient(pass: &mut Pass<'_>) -> Option<Duration> {
+    let passing = pass.route.problem.as_ref().is_some_and(|p| p.passing);
+    if !passing || pass.is_deleting() {
+        pass.state.waiting_since = None;
+        return None;
+    }
+    let since = *pass.state.waiting_since.get_or_insert(pass.now);
+    let until = after(since, PATIENCE);
+    (pass.now < until).then(|| pass.ctx.clock.until(until).max(Duration::from_millis(1)))
+}
+
+/// Whether some value has to be read: a row is not known to be as it should be, or the target is not in place.
+fn needs_values(pass: &Pass<'_>) -> bool {
+    if pass.is_deleting() || pass.vs.spec.suspended() {
+        return false;
+    }
+    let unknown = pass.route.handle.is_some()
+        && pass.wants.iter().any(|w| match w.row {
+            Some(row) => w.issue.is_none() && !is_unchanged(pass, w, &pass.rows[row]),
+            None => false,
+        });
+    unknown || !pass.target_is_in_place()
+}
+
+/// Issues of values that are not pushed, and of those without a connection, which the plan has not looked at.
+fn note_values(pass: &mut Pass<'_>, values: Option<&Values>) {
+    let Some(values) = values else { return };
+    for want in &mut pass.wants {
+        if let (None, Err(issue)) = (&want.issue, &values.by_index[want.index]) {
+            want.issue = Some(issue.clone());
+        }
+    }
+}
+
+/// A new value of the force-push annotation: every entry of ours is to be sent again. The mark is in the rows, so that it
+/// holds although the entries may leave in several turns.
+fn mark_force_push(pass: &mut Pass<'_>) -> Option<String> {
+    if pass.is_deleting() || pass.vs.spec.suspended() || pass.route.problem.is_some() {
+        return None;
+    }
+    let asked = pending_annotation(pass, names::FORCE_PUSH, |s| s.last_handled_force_push.as_deref())?.to_owned();
+    for row in pass.rows.iter_mut().filter(|r| r.key.is_some() && r.is_ours()) {
+        row.resend = true;
+    }
+    Some(asked)
+}
+
+/// The adopt annotation is dealt with once it was judged for every entry.
+fn mark_adoption(pass: &Pass<'_>, choice: &Choice, base: &mut VaultSecretStatus) {
+    if pass.is_deleting() || choice.undecided || pass.route.problem.is_some() || pass.vs.spec.suspended() {
+        return;
+    }
+    if let Some(asked) = pending_annotation(pass, names::ADOPT, |s| s.last_handled_adopt.as_deref()) {
+        base.last_handled_adopt = Some(asked.to_owned());
+    }
+}
+
+fn adoption_done(pass: &Pass<'_>) {
+    let Some(handle) = &pass.route.handle else { return };
+    if let Some(adopting) = handle.adopting.as_ref().filter(|_| pass.route.problem.is_none()) {
+        if adopting.done(pass.key) {
+            pass.ctx.wake.connection(handle.key.clone());
+        }
+    }
+}
+
+/// Takes the rows that go out of the ledger, and what is due for them out of the list.
+fn forget(pass: &mut Pass<'_>, choice: Choice, mut forgotten: Vec<usize>) -> Vec<Due> {
+    forgotten.sort_unstable();
+    let mut due = choice.due;
+    for index in forgotten.into_iter().rev() {
+        pass.remove_row(index);
+        for one in &mut due {
+            if one.row > index {
+                one.row -= 1;
+            }
+        }
+    }
+    due
+}
+
+/// Writes of one lane each, the most urgent first.
+fn by_lane(due: Vec<Due>) -> Vec<Vec<Due>> {
+    let mut groups: Vec<Vec<Due>> = Vec::new();
+    for one in due {
+        match groups.iter_mut().find(|g| Arc::ptr_eq(&g[0].handle.remote, &one.handle.remote)) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
+    }
+    for group in &mut groups {
+        group.sort_by_key(rank);
+    }
+    groups
+}
+
+fn rank(due: &Due) -> Rank {
+    match (due.write, due.cause) {
+        (Write::Delete, _) => Rank::Delete,
+        (_, Some(Cause::New | Cause::Changed | Cause::Adopted)) => Rank::Value,
+        _ => Rank::Confirm,
+    }
+}
+
+async fn send_group(
+    pass: &mut Pass<'_>,
+    group: Vec<Due>,
+    base: &VaultSecretStatus,
+    permit: &mut Option<tokio::sync::SemaphorePermit<'_>>,
+) -> Result<Sent, ReconcileError> {
+    let lane = Arc::clone(&group[0].handle.remote.lane);
+    let want = u32::try_from(group.len()).unwrap_or(u32::MAX);
+    match lane.ask(pass.key, rank(&group[0]), want) {
+        Ask::Granted(turn) => {
+            pass.state.queued.retain(|l| !Arc::ptr_eq(l, &lane));
+            drop(permit.take());
+            let all = group.len();
+            let sent = pass.send(group, turn, base).await;
+            match sent {
+                Ok(sent) => {
+                    // More to do than the turn allowed: the object asks again, behind the others of its namespace.
+                    let more = pass.rows_waiting() && all > 1;
+                    Ok(Sent { again: sent.again || more, ..sent })
+                }
+                Err(error) => Err(error.into()),
+            }
+        }
+        Ask::Queued(place) => {
+            if !pass.state.queued.iter().any(|l| Arc::ptr_eq(l, &lane)) {
+                pass.state.queued.push(lane);
+            }
+            show_queued(pass, &group, place);
+            Ok(Sent::default())
+        }
+    }
+}
+
+/// Says in the rows how many are ahead and when the turn is likely to come, when that is worth it.
+fn show_queued(pass: &mut Pass<'_>, group: &[Due], place: Place) {
+    if place.eta.is_some_and(|eta| eta < SOON) {
+        return;
+    }
+    let when = place.eta.map_or_else(
+        || "it is not known when".to_owned(),
+        |eta| {
+            let at = after(pass.now, eta);
+            format!("its turn is likely at {}", at.round(jiff::Unit::Second).unwrap_or(at))
+        },
+    );
+    let why = match place.because {
+        Waiting::Budget => "the budget of requests",
+        Waiting::InFlight => "requests under way",
+        Waiting::Limited { .. } => "the remote, which asked us to wait",
+        Waiting::BreakerOpen { .. } => "the remote, which failed too often in a row",
+        Waiting::Paused => "the credential, which was refused",
+    };
+    let message = format!("{} ahead, {when}; it waits for {why}", place.ahead);
+    for one in group {
+        let row = &mut pass.rows[one.row];
+        // Told once when it begins to wait; a failure that was told stays.
+        if matches!(row.state, EntryState::Failed | EntryState::Queued | EntryState::Leaving) && !row.message.is_empty()
+        {
+            continue;
+        }
+        if one.write != Write::Delete {
+            row.state = EntryState::Queued;
+        }
+        row.message.clone_from(&message);
+    }
+}
+
+/// Writes the outcome: ledger, counts, conditions. Returns whether the object is done with for good.
+async fn finish(pass: &mut Pass<'_>, base: VaultSecretStatus, projection: &Projection) -> Result<bool, ReconcileError> {
+    if pass.is_deleting() {
+        return finish_deletion(pass, base).await;
+    }
+    let findings = findings(pass, projection);
+    let mut status = VaultSecretStatus { entries: pass.rows.clone(), ..base };
+    if let Some(target) = &projection.status {
+        status.target = Some(target.clone()).filter(|t| !t.name.is_empty());
+    }
+    let generation = pass.vs.metadata.generation;
+    report::conditions(&mut status, &findings, generation, now_in_seconds(pass));
+    save_or_keep(pass, status).await?;
+    Ok(false)
+}
+
+async fn save_or_keep(pass: &mut Pass<'_>, status: VaultSecretStatus) -> Result<(), ReconcileError> {
+    let old = pass.old_status();
+    note_transition(pass, &old, &status);
+    match pass.save_outcome(status).await {
+        Ok(()) => {
+            pass.state.unsaved.clear();
+            pass.state.dropped.clear();
+            Ok(())
+        }
+        Err(error) => {
+            pass.state.unsaved = pass.rows.iter().filter(|r| r.attempt.is_some()).cloned().collect();
+            pass.notes.clear();
+            Err(error.into())
+        }
+    }
+}
+
+/// Conditions have whole seconds, as everywhere in Kubernetes.
+fn now_in_seconds(pass: &Pass<'_>) -> jiff::Timestamp {
+    let now = pass.ctx.clock.now();
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+fn findings(pass: &Pass<'_>, projection: &Projection) -> Findings {
+    let mut push = Vec::new();
+    let suspended = pass.vs.spec.suspended();
+    if suspended {
+        push.push(Issue::new(Reason::Suspended, "spec.suspend is set: nothing is written"));
+    }
+    if let Some(problem) = pass.route.problem.as_ref().filter(|p| p.always && !suspended) {
+        push.push(problem.issue.clone());
+    }
+    let mut unknown = false;
+    for want in &pass.wants {
+        let row = want.row.map(|r| &pass.rows[r]);
+        if let Some(issue) = &want.issue {
+            push.push(issue.clone());
+        } else if let Some(issue) = row.and_then(report::issue_of) {
+            unknown |= row.is_some_and(|r| r.state == EntryState::Unknown);
+            push.push(issue);
+        } else if pass.entry(want).pushes() && row.is_none() && pass.route.problem.is_none() {
+            push.push(Issue::new(Reason::Queued, format!("key {}: not pushed yet", pass.entry(want).key)));
+        }
+    }
+    let leaving = pass.rows.iter().filter(|r| r.key.is_none() && !r.message.is_empty());
+    for row in leaving {
+        let text = format!("entry {:?} at {} is leaving: {}", row.remote_name, row.connection, row.message);
+        push.push(Issue::new(Reason::Deleting, text));
+    }
+    let presence =
+        pass.route.handle.as_ref().is_some_and(|h| h.remote.client().drift_signal() == DriftSignal::Presence);
+    let total = pass.vs.spec.data.iter().filter(|e| e.pushes()).count();
+    Findings {
+        push,
+        target: projection.issue.clone(),
+        projected: projection.done,
+        no_target: pass.vs.spec.creation_policy() == CreationPolicy::None,
+        presence,
+        connection: pass.vs.spec.connection_ref.display(),
+        total: u32::try_from(total).unwrap_or(u32::MAX),
+        unknown,
+    }
+}
+
+/// The object is going: its entries are being deleted, or it is released.
+async fn finish_deletion(pass: &mut Pass<'_>, base: VaultSecretStatus) -> Result<bool, ReconcileError> {
+    let since = pass.vs.metadata.deletion_timestamp.as_ref().map_or(pass.now, |t| t.0);
+    let deadline = after(since, pass.ctx.settings.finalizer_deadline);
+    let left: Vec<String> = pass.rows.iter().map(|r| format!("{:?} at {}", r.remote_name, r.connection)).collect();
+    let overdue = pass.now >= deadline;
+    if !left.is_empty() && !overdue {
+        pass.look_again(deadline);
+        let mut status = VaultSecretStatus { entries: pass.rows.clone(), ..base };
+        let text = format!("{} still to be deleted at the remote: {}", left.len(), left.join(", "));
+        let why: Vec<&str> = pass.rows.iter().map(|r| r.message.as_str()).filter(|m| !m.is_empty()).collect();
+        let text = if why.is_empty() { text } else { format!("{text} ({})", why.join("; ")) };
+        let findings = Findings {
+            push: vec![Issue::new(Reason::Deleting, text)],
+            projected: true,
+            connection: pass.vs.spec.connection_ref.display(),
+            total: status.total_entries.unwrap_or_default(),
+            ..Findings::default()
+        };
+        let generation = pass.vs.metadata.generation;
+        report::conditions(&mut status, &findings, generation, now_in_seconds(pass));
+        save_or_keep(pass, status).await?;
+        return Ok(false);
+    }
+    if !left.is_empty() {
+        pass.warn(
+            "CleanupAbandoned",
+            format!("the deadline for deleting at the remote has passed; left there: {}", left.join(", ")),
+        );
+        pass.ctx.metrics.cleanup_abandoned();
+        publish(pass).await;
+    }
+    pass.set_finalizer(false).await?;
+    Ok(true)
+}
+
+/// An event where `Ready` became something that a person should know of, and where that ended.
+fn note_transition(pass: &mut Pass<'_>, old: &VaultSecretStatus, new: &VaultSecretStatus) {
+    let ready = |s: &VaultSecretStatus| {
+        crate::api::condition::find(&s.conditions, "Ready")
+            .map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
+    };
+    let Some((status, reason, message)) = ready(new) else { return };
+    let before = ready(old);
+    let quiet = |reason: &str| {
+        [Reason::Queued, Reason::Pushing, Reason::Confirming, Reason::Deleting].iter().any(|r| r.as_str() == reason)
+    };
+    let same = before.as_ref().is_some_and(|(_, r, _)| *r == reason);
+    if same || quiet(&reason) {
+        return;
+    }
+    let Some(known) = Reason::ALL.iter().find(|r| r.as_str() == reason) else { return };
+    if status == "True" {
+        // The first sync is what everybody expects: it is worth no event. The end of trouble is.
+        if before.is_some_and(|(_, r, _)| !quiet(&r)) {
+            pass.notes.push(super::pass::Note { warning: false, reason: known.as_str(), text: message });
+        }
+    } else {
+        pass.notes.push(super::pass::Note {
+            warning: *known != Reason::Suspended,
+            reason: known.as_str(),
+            text: message,
+        });
+    }
+}
+
+async fn publish(pass: &mut Pass<'_>) {
+    use kube::Resource as _;
+    let notes = std::mem::take(&mut pass.notes);
+    if notes.is_empty() {
+        return;
+    }
+    let about = pass.vs.object_ref(&());
+    for note in notes {
+        tracing::info!(
+            namespace = %pass.key.namespace, name = %pass.vs.name_any(), reason = note.reason, text = %note.text, "event"
+        );
+        pass.ctx.events.publish(about.clone(), note.warning, note.reason, note.text).await;
+    }
+}
+
+impl Pass<'_> {
+    /// Whether some entry still has something to be sent.
+    fn rows_waiting(&self) -> bool {
+        self.rows.iter().any(|r| {
+            matches!(r.state, EntryState::Pending | EntryState::Queued)
+                || (r.resend && r.state != EntryState::Failed)
+                || (r.key.is_none() && r.message.is_empty())
+        })
+    }
+}

@@ -1,0 +1,295 @@
+//! Writing to the remote: intent, requests, outcome.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::time::Instant;
+
+use super::backoff::{self, jittered};
+use super::choose::Due;
+use super::desired::Issue;
+use super::entries::EntryId;
+use super::pass::Pass;
+use super::save::SaveError;
+use crate::api::Reason;
+use crate::api::vault_secret::VaultSecretStatus;
+use crate::remote::lane::{Outcome as LaneOutcome, Turn};
+use crate::remote::{CallError, Certainty, DriftSignal, EntryRef, ErrorClass, Operation, Written};
+use crate::sync::plan::Cause;
+use crate::sync::transition::{self, After, Answer, Intent, Outcome, Write};
+
+/// A request that was not sent this long after its intent was written is not sent: the intent is written again.
+const ABANDON_AFTER: Duration = Duration::from_secs(1);
+
+/// How often the outcomes of a long batch are written.
+const WRITE_OUTCOMES_EVERY: Duration = Duration::from_secs(2);
+
+/// What became of a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Something was sent or noted: the pass has an outcome to write.
+    pub any: bool,
+    /// The object is to be looked at again at once.
+    pub again: bool,
+}
+
+/// One request's end.
+struct Done {
+    due: usize,
+    result: Option<Result<Written, CallError>>,
+    sent_at: jiff::Timestamp,
+    took: Duration,
+}
+
+impl Pass<'_> {
+    /// Writes the intent for as many entries as the turn allows, sends the requests, and records the answers in the rows.
+    ///
+    /// # Errors
+    /// When the intent could not be written: nothing was sent.
+    pub async fn send(&mut self, mut due: Vec<Due>, turn: Turn, intent: &VaultSecretStatus) -> Result<Sent, SaveError> {
+        let Some(handle) = due.first().map(|d| std::sync::Arc::clone(&d.handle)) else { return Ok(Sent::default()) };
+        let client = handle.remote.client();
+        // A login between intent and request would make the claim window longer than it has to be.
+        if let Err(error) = client.prepare().await {
+            handle.remote.lane_report(&error);
+            for one in &due {
+                self.note_failure(one, &error);
+            }
+            return Ok(Sent { any: true, again: false });
+        }
+        due.truncate(usize::try_from(turn.requests()).unwrap_or(usize::MAX).max(1));
+        self.take_entries(&mut due);
+        if due.is_empty() {
+            return Ok(Sent { any: true, again: true });
+        }
+        let before = self.rows.clone();
+        let at = crate::clock::to_millis(self.ctx.clock.now());
+        for one in &due {
+            transition::begin(&mut self.rows[one.row], Intent { write: one.write, cause: one.cause, at });
+        }
+        let status = VaultSecretStatus { entries: self.rows.clone(), ..intent.clone() };
+        if let Err(error) = self.save_once(status).await {
+            self.rows = before;
+            return Err(error);
+        }
+        let written_at = Instant::now();
+        let numbers: Vec<u64> = due.iter().map(|d| self.rows[d.row].attempt_number()).collect();
+        for one in &due {
+            self.notes.extend(one.note.clone());
+        }
+        let at_once = usize::try_from(turn.at_once()).unwrap_or(usize::MAX).max(1);
+        let turn = Mutex::new(turn);
+        let mut futures = Vec::with_capacity(due.len());
+        for (index, one) in due.iter().enumerate() {
+            let turn = &turn;
+            let row = &self.rows[one.row];
+            let entry = EntryRef { name: row.remote_name.clone(), id: row.remote_id.clone() };
+            let id =
+                EntryId { remote: std::sync::Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
+            let (client, ctx, handle) = (&client, self.ctx, &handle);
+            futures.push(async move {
+                let sent_at = ctx.clock.now();
+                let slot = turn.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let Some(slot) = slot.filter(|_| written_at.elapsed() < ABANDON_AFTER) else {
+                    return Done { due: index, result: None, sent_at, took: Duration::ZERO };
+                };
+                ctx.entries.sent(&id);
+                let began = Instant::now();
+                let result = match (one.write, &one.value) {
+                    (Write::Create, Some(value)) => client.create(&entry.name, value).await,
+                    (Write::Update, Some(value)) => client.update(&entry, value).await,
+                    _ => client.delete(&entry).await.map(|()| Written::default()),
+                };
+                ctx.entries.over(&id, ctx.clock.now());
+                slot.report(LaneOutcome::of(&result));
+                if let Ok(written) = &result {
+                    handle.remote.learn_principal(written.principal.clone());
+                }
+                Done { due: index, result: Some(result), sent_at, took: began.elapsed() }
+            });
+        }
+        let mut requests = futures::stream::iter(futures).buffer_unordered(at_once);
+        let mut dropped = Vec::new();
+        let mut again = false;
+        let mut unwritten = 0_usize;
+        let mut last_write = Instant::now();
+        loop {
+            let tick = tokio::time::sleep_until(last_write + WRITE_OUTCOMES_EVERY);
+            tokio::select! {
+                biased;
+                done = requests.next() => {
+                    let Some(done) = done else { break };
+                    again |= self.record(&due[done.due], numbers[done.due], &done, &mut dropped);
+                    unwritten += 1;
+                }
+                () = tick => {
+                    last_write = Instant::now();
+                    if unwritten > 0 {
+                        unwritten = 0;
+                        let mut entries = self.rows.clone();
+                        let mut index = 0;
+                        entries.retain(|_| { index += 1; !dropped.contains(&(index - 1)) });
+                        let status = VaultSecretStatus { entries, ..self.old_status() };
+                        // Not written now, it is written at the end.
+                        let _ = self.save_outcome(status).await;
+                    }
+                }
+            }
+        }
+        drop(requests);
+        dropped.sort_unstable();
+        for row in dropped.into_iter().rev() {
+            let row = self.remove_row(row);
+            self.state.dropped.insert((row.connection.clone(), row.remote_name.clone()));
+        }
+        Ok(Sent { any: true, again })
+    }
+
+    /// Takes the entries of the writes in the index; those that somebody else has are left out.
+    fn take_entries(&mut self, due: &mut Vec<Due>) {
+        let uid = self.uid();
+        let now = self.ctx.clock.now();
+        loop {
+            let ids: Vec<EntryId> = due
+                .iter()
+                .map(|d| EntryId {
+                    remote: std::sync::Arc::clone(&d.handle.remote.base),
+                    name: self.rows[d.row].remote_name.as_str().into(),
+                })
+                .collect();
+            let Err((id, taken)) = self.ctx.entries.take(self.key, &uid, &ids, now) else { return };
+            due.retain(|d| *self.rows[d.row].remote_name != *id.name);
+            let row = self.rows.iter().position(|r| *r.remote_name == *id.name && r.key.is_some());
+            let want = self.wants.iter_mut().find(|w| w.row == row && row.is_some());
+            if let Some(want) = want {
+                let text = format!("the entry {:?} belongs to VaultSecret {}", id.name, taken.by);
+                want.issue = Some(Issue::new(Reason::OwnedByAnother, text));
+            }
+            if due.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Records one answer. Returns whether the object is to be looked at again at once.
+    fn record(&mut self, due: &Due, number: u64, done: &Done, dropped: &mut Vec<usize>) -> bool {
+        let handle = &due.handle;
+        let operation = match due.write {
+            Write::Create => Operation::Create,
+            Write::Update => Operation::Update,
+            Write::Delete => Operation::Delete,
+        };
+        let outcome = match &done.result {
+            None => Outcome::NotSent,
+            Some(result) => {
+                let status = match result {
+                    Ok(_) => Some(200),
+                    Err(error) => error.status,
+                };
+                let name = handle.metric_name();
+                self.ctx.metrics.remote_call(&name, operation, status, done.took);
+                outcome_of(result)
+            }
+        };
+        let stamps = handle.remote.client().drift_signal() != DriftSignal::Presence;
+        let now = crate::clock::to_millis(crate::sync::plan::after(self.ctx.clock.now(), Duration::from_millis(1)));
+        let answer = Answer {
+            write: due.write,
+            number,
+            outcome: &outcome,
+            fingerprint: due.fingerprint.as_deref(),
+            source_version: due.source_version.as_deref(),
+            sent_at: done.sent_at,
+            now,
+            settle: handle.settle,
+            stamps,
+        };
+        let after = transition::record(&mut self.rows[due.row], &answer);
+        if after == After::Drop {
+            dropped.push(due.row);
+            return false;
+        }
+        let row = &self.rows[due.row];
+        let (connection, name) = (row.connection.clone(), row.remote_name.clone());
+        let memo = self.state.memo(&connection, &name, now);
+        match (&outcome, &done.result) {
+            (Outcome::Acknowledged { .. }, _) => {
+                memo.backoff.reset();
+                memo.failed_for = None;
+                memo.contradicted = false;
+                memo.update_refused = 0;
+                if due.cause == Some(Cause::Reassert) {
+                    memo.reasserted.push(now);
+                }
+                false
+            }
+            (Outcome::Exists, _) => {
+                memo.contradicted = true;
+                true
+            }
+            (Outcome::NotFound, _) => {
+                memo.contradicted = true;
+                memo.update_refused = memo.update_refused.saturating_add(1);
+                true
+            }
+            (_, Some(Err(error))) => {
+                self.note_failure(due, error);
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Notes a failure in the row's message, and when it is tried again.
+    fn note_failure(&mut self, due: &Due, error: &CallError) {
+        let now = self.ctx.clock.now();
+        let row = &self.rows[due.row];
+        let (connection, name) = (row.connection.clone(), row.remote_name.clone());
+        let memo = self.state.memo(&connection, &name, now);
+        let pace = match error.class {
+            ErrorClass::Invalid | ErrorClass::Forbidden | ErrorClass::Refused | ErrorClass::NoCredits => {
+                backoff::PERMANENT
+            }
+            _ => backoff::TRANSIENT,
+        };
+        let mut next = memo.backoff.failed(pace, now, jittered);
+        if error.class == ErrorClass::RateLimited {
+            // The lane holds everything back as long as the remote asks for; the place in the queue is what is waited for.
+            memo.backoff.reset();
+            next = crate::sync::plan::after(now, Duration::from_millis(100));
+        }
+        memo.failed_for.clone_from(&due.fingerprint);
+        let told = next.round(jiff::Unit::Second).unwrap_or(next);
+        let row = &mut self.rows[due.row];
+        row.message = format!("{}; next attempt at {told}", error.message);
+        if due.write != Write::Delete {
+            row.state = crate::sync::ledger::EntryState::Failed;
+        }
+        self.look_again(next);
+    }
+
+    /// Takes a row out of the ledger.
+    pub fn remove_row(&mut self, index: usize) -> crate::sync::ledger::Row {
+        for want in &mut self.wants {
+            want.row = match want.row {
+                Some(row) if row == index => None,
+                Some(row) if row > index => Some(row - 1),
+                other => other,
+            };
+        }
+        self.rows.remove(index)
+    }
+}
+
+fn outcome_of(result: &Result<Written, CallError>) -> Outcome {
+    match result {
+        Ok(written) => Outcome::Acknowledged { id: written.id.clone(), version: written.version.clone() },
+        Err(error) => match (error.class, error.certainty()) {
+            (ErrorClass::Exists, _) => Outcome::Exists,
+            (ErrorClass::NotFound, _) => Outcome::NotFound,
+            (_, Certainty::Clean) => Outcome::Clean { message: error.message.clone() },
+            (_, Certainty::Unknown) => Outcome::Unknown { message: error.message.clone() },
+        },
+    }
+}

@@ -1,0 +1,258 @@
+//! The values of a VaultSecret: read once at the start of a pass that needs them, gone with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::desired::Issue;
+use super::pass::{Pass, Want};
+use super::refs::{Known, Ref};
+use crate::api::Reason;
+use crate::api::vault_secret::DataEntry;
+use crate::kube_error::CALL_LIMIT;
+use crate::remote::spec;
+use crate::source::encoding::encode;
+use crate::source::escrow::{self, EntryId as EscrowEntry, EscrowError, WantedValue, escrow_name};
+use crate::source::reference::{Namespaced, SourceError, SourceKind, SourceRef, Sources, read_all};
+use crate::sync::ledger::{EntryState, Row};
+use crate::value::SecretValue;
+
+/// The version of a value that stands in the spec: the generation tells when it changes.
+const INLINE: &str = "spec";
+
+/// One value, as it was read.
+pub struct Value {
+    /// The bytes, for the Secret.
+    pub raw: SecretValue,
+    /// The text for the remote; the same bytes unless an encoding is asked for.
+    pub text: SecretValue,
+    /// resourceVersion of its source.
+    pub version: String,
+}
+
+/// What was read for each key of `spec.data`.
+pub struct Values {
+    /// By position in `spec.data`.
+    pub by_index: Vec<Result<Value, Issue>>,
+    /// Entries of an earlier VaultSecret of this name, which are ours without being taken over.
+    pub inherited: Vec<EscrowEntry>,
+}
+
+/// Why nothing can be said of the values: another try may succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The API server failed.
+    #[error("reading values: {0}")]
+    Api(String),
+    /// The escrow cannot be used.
+    #[error(transparent)]
+    Escrow(#[from] EscrowError),
+}
+
+/// The version of a value, as far as it is known without reading it.
+#[must_use]
+pub fn known_version(pass: &Pass<'_>, entry: &DataEntry) -> Option<Arc<str>> {
+    let Some(from) = &entry.value_from else { return Some(INLINE.into()) };
+    let namespace = &pass.key.namespace;
+    let of = if let Some(key) = &from.secret_key_ref {
+        Ref::secret(namespace, &key.name)
+    } else if let Some(key) = &from.config_map_key_ref {
+        Ref::config_map(namespace, &key.name)
+    } else {
+        Ref::secret(namespace, &escrow_name(&pass.key.name))
+    };
+    match pass.ctx.refs.known(&of) {
+        Known::At(version) => Some(version),
+        Known::Unseen | Known::Gone => None,
+    }
+}
+
+/// Whether a row's fingerprint is that of the value as it now is, without reading it: the spec and the source are those that
+/// it was made from.
+#[must_use]
+pub fn is_unchanged(pass: &Pass<'_>, want: &Want, row: &Row) -> bool {
+    let observed = pass.vs.status.as_ref().and_then(|s| s.observed_generation);
+    observed.is_some()
+        && observed == pass.vs.metadata.generation
+        && row.is_ours()
+        && row.fingerprint.is_some()
+        && !row.resend
+        && !matches!(row.state, EntryState::Refused | EntryState::Pending | EntryState::Failed | EntryState::Queued)
+        && row.source_version.is_some()
+        && row.source_version.as_deref() == known_version(pass, pass.entry(want)).as_deref()
+}
+
+/// Reads every value once.
+///
+/// # Errors
+/// When the API server fails, or the escrow cannot be written: nothing may be pushed then.
+pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
+    let data = &pass.vs.spec.data;
+    let references: Vec<Option<SourceRef>> =
+        data.iter().map(|e| e.value_from.as_ref().and_then(SourceRef::of)).collect();
+    let before: Vec<(Ref, Known)> = references
+        .iter()
+        .flatten()
+        .map(|r| watched(pass, r))
+        .map(|of| {
+            let known = pass.ctx.refs.known(&of);
+            (of, known)
+        })
+        .collect();
+    let namespaced = Namespaced::new(pass.ctx.client.clone(), &*pass.key.namespace);
+    let sources = limited(read_all(&namespaced, references.iter().flatten().cloned())).await?;
+    note_versions(pass, &sources, &before);
+    let escrow = escrow(pass).await?;
+    let mut by_index = Vec::with_capacity(data.len());
+    for (entry, reference) in data.iter().zip(&references) {
+        let raw = if let Some(value) = &entry.value {
+            Ok((SecretValue::from(value.0.as_str()), INLINE.to_owned()))
+        } else if let Some(reference) = reference {
+            match sources.get(reference) {
+                Some(Ok(source)) => Ok((source.value.clone(), source.resource_version.clone())),
+                Some(Err(error)) if error.is_missing() => {
+                    Err(Issue::new(Reason::SourceMissing, format!("key {}: {error}", entry.key)))
+                }
+                Some(Err(error)) => return Err(ReadError::Api(error.to_string())),
+                None => Err(Issue::new(Reason::SourceMissing, format!("key {}: its source was not read", entry.key))),
+            }
+        } else {
+            generated(entry, escrow.as_ref())
+        };
+        by_index.push(raw.and_then(|(raw, version)| gate(pass, entry, raw, version)));
+    }
+    let inherited = escrow.map(|e| e.made_for_entries.into_iter().collect()).unwrap_or_default();
+    Ok(Values { by_index, inherited })
+}
+
+fn generated(entry: &DataEntry, escrow: Option<&escrow::Escrow>) -> Result<(SecretValue, String), Issue> {
+    let Some(escrow) = escrow else {
+        return Err(Issue::new(Reason::ValueRefused, format!("key {}: no value", entry.key)));
+    };
+    if let Some(error) = escrow.refused.get(&entry.key) {
+        return Err(Issue::new(Reason::ValueRefused, format!("key {}: {error}", entry.key)));
+    }
+    match escrow.values.get(&entry.key) {
+        Some(value) => Ok((value.clone(), escrow.resource_version.clone().unwrap_or_default())),
+        None => Err(Issue::new(Reason::ValueRefused, format!("key {}: the escrow holds no value", entry.key))),
+    }
+}
+
+/// Fails closed: what is empty, not text or too large goes nowhere.
+fn gate(pass: &Pass<'_>, entry: &DataEntry, raw: SecretValue, version: String) -> Result<Value, Issue> {
+    let refused = |text: String| Issue::new(Reason::ValueRefused, format!("key {}: {text}", entry.key));
+    if raw.is_empty() {
+        return Err(refused("the value is empty".to_owned()));
+    }
+    if !entry.pushes() {
+        return Ok(Value { text: SecretValue::new(Vec::new()), raw, version });
+    }
+    let text = encode(raw.expose(), entry.encoding()).map_err(|e| refused(e.to_string()))?;
+    if let Some(handle) = &pass.route.handle {
+        spec::check_value(handle.provider, text.len()).map_err(|e| refused(e.to_string()))?;
+    }
+    Ok(Value { raw, text, version })
+}
+
+async fn escrow(pass: &Pass<'_>) -> Result<Option<escrow::Escrow>, ReadError> {
+    let wanted = wanted_values(pass);
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let owner = escrow::Owner {
+        name: pass.key.name.to_string(),
+        namespace: pass.key.namespace.to_string(),
+        uid: pass.uid(),
+        delete_policy: pass.vs.spec.deletion(),
+    };
+    let of = Ref::secret(&pass.key.namespace, &escrow_name(&pass.key.name));
+    let before = pass.ctx.refs.known(&of);
+    let salvage = if before == Known::Gone { salvage(pass, &wanted).await? } else { BTreeMap::new() };
+    let ensured = escrow::ensure(pass.ctx.client.clone(), &owner, &wanted, &salvage);
+    let made = tokio::time::timeout(CALL_LIMIT, ensured)
+        .await
+        .map_err(|_| ReadError::Api("the API server did not answer in time".to_owned()))??;
+    if let Some(version) = &made.resource_version {
+        pass.ctx.refs.note(&of, &before, Known::At(version.as_str().into()));
+    }
+    Ok(Some(made))
+}
+
+fn wanted_values(pass: &Pass<'_>) -> Vec<WantedValue> {
+    pass.wants
+        .iter()
+        .filter_map(|want| {
+            let entry = pass.entry(want);
+            let generate = entry.value_from.as_ref()?.generate.clone()?;
+            let row = want.row.map(|i| &pass.rows[i]).filter(|_| want.issue.is_none());
+            // An entry that is somebody else's is not one that a later VaultSecret of this name may take for its own.
+            let entries = row
+                .filter(|r| r.state != EntryState::Conflict)
+                .map(|r| EscrowEntry { connection: r.connection.clone(), remote_name: r.remote_name.clone() });
+            Some(WantedValue { key: entry.key.clone(), generate, entries: entries.into_iter().collect() })
+        })
+        .collect()
+}
+
+/// Generated values that the target still shows, for an escrow that was deleted by hand: only those whose fingerprint is the
+/// ledger's.
+async fn salvage(pass: &Pass<'_>, wanted: &[WantedValue]) -> Result<BTreeMap<String, SecretValue>, ReadError> {
+    let mut found = BTreeMap::new();
+    let name = pass.vs.spec.target_name(&pass.key.name).to_owned();
+    let pushed_before = wanted.iter().filter_map(|w| {
+        let row = pass.rows.iter().find(|r| r.key.as_deref() == Some(&w.key) && r.fingerprint.is_some())?;
+        let entry = pass.vs.spec.data.iter().find(|e| e.key == w.key)?;
+        Some((w.key.clone(), row, entry))
+    });
+    let candidates: Vec<(String, &Row, &DataEntry)> = pushed_before.collect();
+    if candidates.is_empty() {
+        return Ok(found);
+    }
+    let namespaced = Namespaced::new(pass.ctx.client.clone(), &*pass.key.namespace);
+    let refs = candidates.iter().map(|(key, _, _)| SourceRef {
+        kind: SourceKind::Secret,
+        name: name.clone(),
+        key: key.clone(),
+    });
+    let read = limited(read_all(&namespaced, refs)).await?;
+    for (reference, source) in read.iter() {
+        let Some((key, row, entry)) = candidates.iter().find(|(k, _, _)| *k == reference.key) else { continue };
+        match source {
+            Ok(source) => {
+                let Ok(text) = encode(source.value.expose(), entry.encoding()) else { continue };
+                let recorded = row.fingerprint.as_deref();
+                let print = pass.ctx.keys.fingerprint_like(recorded, &pass.uid(), &row.remote_name, text.expose());
+                if recorded == Some(&print) {
+                    found.insert(key.clone(), source.value.clone());
+                }
+            }
+            Err(SourceError::Api(error)) => return Err(ReadError::Api(error.to_string())),
+            Err(_) => {}
+        }
+    }
+    Ok(found)
+}
+
+fn watched(pass: &Pass<'_>, reference: &SourceRef) -> Ref {
+    match reference.kind {
+        SourceKind::Secret => Ref::secret(&pass.key.namespace, &reference.name),
+        SourceKind::ConfigMap => Ref::config_map(&pass.key.namespace, &reference.name),
+    }
+}
+
+fn note_versions(pass: &Pass<'_>, sources: &Sources, before: &[(Ref, Known)]) {
+    for (reference, source) in sources.iter() {
+        let of = watched(pass, reference);
+        let Some((_, before)) = before.iter().find(|(r, _)| *r == of) else { continue };
+        match source {
+            Ok(source) => pass.ctx.refs.note(&of, before, Known::At(source.resource_version.as_str().into())),
+            Err(SourceError::ObjectMissing { .. }) => pass.ctx.refs.note(&of, before, Known::Gone),
+            Err(_) => {}
+        }
+    }
+}
+
+async fn limited<T>(future: impl Future<Output = T>) -> Result<T, ReadError> {
+    tokio::time::timeout(CALL_LIMIT, future)
+        .await
+        .map_err(|_| ReadError::Api("the API server did not answer in time".to_owned()))
+}

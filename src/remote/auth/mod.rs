@@ -1,0 +1,125 @@
+//! How requests are authorised: a static header, or a token from Keycloak. One renewal and one retry after a 401.
+
+mod keycloak;
+
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use zeroize::Zeroizing;
+
+use super::client::{Answer, Http, Request};
+use super::{BuildError, CallError, DreadnodeAuth, KelvinAuth, Provider, status};
+use crate::value::SecretValue;
+use keycloak::Keycloak;
+
+/// A client together with its credential. No `Debug`.
+pub(crate) struct Session {
+    http: Http,
+    credential: Credential,
+}
+
+/// What makes the authorization header.
+pub(crate) enum Credential {
+    /// A key or token that nobody here can renew.
+    Static(HeaderName, HeaderValue),
+    /// A token that is had from, and renewed at, Keycloak.
+    Keycloak(Box<Keycloak>),
+}
+
+/// The authorization of one request. `serial` tells a token from its successor.
+struct Ticket {
+    name: HeaderName,
+    value: HeaderValue,
+    serial: u64,
+}
+
+impl Credential {
+    /// `Authorization: Bearer`, for good.
+    pub(crate) fn bearer(token: &SecretValue) -> Result<Self, BuildError> {
+        Ok(Self::Static(AUTHORIZATION, bearer_value(token).ok_or_else(unusable)?))
+    }
+
+    /// Dreadnode's two headers.
+    pub(crate) fn dreadnode(auth: &DreadnodeAuth) -> Result<Self, BuildError> {
+        match auth {
+            DreadnodeAuth::ApiKey(key) => {
+                Ok(Self::Static(HeaderName::from_static("x-api-key"), header("", key).ok_or_else(unusable)?))
+            }
+            DreadnodeAuth::Bearer(token) => Self::bearer(token),
+        }
+    }
+
+    /// Kelvin's ways to a token.
+    pub(crate) fn kelvin(realm: String, auth: KelvinAuth) -> Result<Self, BuildError> {
+        match auth {
+            KelvinAuth::AccessToken(token) => Self::bearer(&token),
+            auth => Ok(Self::Keycloak(Box::new(Keycloak::new(realm, auth)?))),
+        }
+    }
+
+    async fn ticket(&self, http: &Http) -> Result<Ticket, CallError> {
+        match self {
+            Self::Static(name, value) => Ok(Ticket { name: name.clone(), value: value.clone(), serial: 0 }),
+            Self::Keycloak(keycloak) => keycloak.ticket(http, None).await,
+        }
+    }
+
+    /// Another ticket than the one that was refused, or `None` when there can be none.
+    async fn renewed(&self, http: &Http, refused: u64) -> Result<Option<Ticket>, CallError> {
+        match self {
+            Self::Static(..) => Ok(None),
+            Self::Keycloak(keycloak) => keycloak.ticket(http, Some(refused)).await.map(Some),
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(http: Http, credential: Credential) -> Self {
+        Self { http, credential }
+    }
+
+    pub(crate) fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Logs in, if that is due.
+    pub(crate) async fn prepare(&self) -> Result<(), CallError> {
+        self.credential.ticket(&self.http).await.map(drop)
+    }
+
+    /// Sends a request; after a 401 once more with a new token, where one can be had. `Ok` is an answer of 2xx.
+    pub(crate) async fn call(&self, provider: Provider, request: &Request) -> Result<Answer, CallError> {
+        let ticket = self.credential.ticket(&self.http).await?;
+        let mut answer = self.http.send(request, Some((&ticket.name, &ticket.value))).await?;
+        if answer.status == StatusCode::UNAUTHORIZED
+            && let Some(ticket) = self.credential.renewed(&self.http, ticket.serial).await?
+        {
+            answer = self.http.send(request, Some((&ticket.name, &ticket.value))).await?;
+        }
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        Err(status::refusal(Some(provider), &answer, Timestamp::now()))
+    }
+}
+
+/// `Bearer <token>`, marked as sensitive; `None` when the token cannot stand in a header.
+fn bearer_value(token: &SecretValue) -> Option<HeaderValue> {
+    header("Bearer ", token)
+}
+
+/// A trailing line break, as files and `echo` leave it, is no part of a key.
+fn header(scheme: &str, token: &SecretValue) -> Option<HeaderValue> {
+    let token = token.expose_str()?.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
+    let text = Zeroizing::new(format!("{scheme}{token}"));
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn unusable() -> BuildError {
+    BuildError("the key or token is empty or holds characters that cannot stand in a header".to_owned())
+}

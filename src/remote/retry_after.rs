@@ -1,0 +1,53 @@
+//! How long a remote asks us to wait. Pure: the local clock is an argument.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Provider, stamp};
+
+/// What is longer than this is cut, so that the sum of a clock and a wait cannot overflow. The caller's own cap is
+/// far lower.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// The wait that an answer asks for.
+///
+/// A number of seconds in the header counts first, then for Mixpeek the hints of the body in the order in which its
+/// own client reads them, then the header as a date. What cannot be understood is ignored.
+pub(crate) fn wanted(
+    provider: Option<Provider>,
+    header: Option<&str>,
+    body: &Value,
+    answered_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Duration> {
+    let header = header.map(str::trim);
+    header
+        .and_then(seconds)
+        .or_else(|| if provider == Some(Provider::Mixpeek) { body_hint(body) } else { None })
+        .or_else(|| header.and_then(|text| until(text, answered_at.unwrap_or(now))))
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // Digits that do not fit are a very long wait, not garbage.
+    Some(text.parse().map_or(LONGEST, Duration::from_secs).min(LONGEST))
+}
+
+fn body_hint(body: &Value) -> Option<Duration> {
+    ["/error/details/retry_after_seconds", "/detail/error/details/retry_after_seconds", "/error/details/retry_after"]
+        .iter()
+        .find_map(|path| body.pointer(path)?.as_f64())
+        .filter(|seconds| *seconds >= 0.0)
+        .map(|seconds| Duration::try_from_secs_f64(seconds).map_or(LONGEST, |wait| wait.min(LONGEST)))
+}
+
+/// The wait until an HTTP date, counted from the remote's own clock where it shows it; a date in the past asks for no
+/// wait.
+fn until(text: &str, from: Timestamp) -> Option<Duration> {
+    let wait = stamp::http_date(text)?.duration_since(from);
+    Some(wait.try_into().unwrap_or(Duration::ZERO).min(LONGEST))
+}

@@ -1,0 +1,219 @@
+//! What is known of the providers without asking them: rules for names and values, limits, addresses. Pure.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::{DriftSignal, Provider};
+
+/// A name that the provider does not take. Never rewritten silently: the message names one that would do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{rule}; `{suggestion}` would do")]
+pub struct NameError {
+    /// The provider's rule, as a sentence.
+    pub rule: &'static str,
+    /// A name close to the refused one that passes the check.
+    pub suggestion: String,
+}
+
+/// A value that the provider does not take. Says its length, never the value.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ValueError {
+    /// No provider stores an empty value.
+    #[error("the value is empty")]
+    Empty,
+    /// Longer than the provider stores.
+    #[error("the value has {bytes} bytes, {provider} takes {max}")]
+    TooLong {
+        /// The provider's name.
+        provider: &'static str,
+        /// Length of the value.
+        bytes: usize,
+        /// The longest value that would do.
+        max: usize,
+    },
+}
+
+/// The limits of a connection that sets none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DefaultLimits {
+    /// Requests a minute, in the long run.
+    pub requests_per_minute: u32,
+    /// Requests that may follow each other at once.
+    pub burst: u32,
+    /// Requests that may be on their way at one time.
+    pub max_in_flight: u32,
+    /// Limit of one request.
+    pub timeout: Duration,
+}
+
+impl Provider {
+    /// The provider's name, as it is written in messages and in `status.provider`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kelvin => "Kelvin",
+            Self::Dreadnode => "Dreadnode",
+            Self::Mixpeek => "Mixpeek",
+        }
+    }
+}
+
+/// The name under which the remote stores an entry. Two names that become one here are one entry.
+#[must_use]
+pub fn stored_name(provider: Provider, name: &str) -> String {
+    match provider {
+        Provider::Dreadnode => name.to_uppercase(),
+        Provider::Kelvin | Provider::Mixpeek => name.to_owned(),
+    }
+}
+
+/// Whether the provider takes a name.
+///
+/// # Errors
+/// The rule that the name breaks, and a name that would do.
+pub fn check_name(provider: Provider, name: &str) -> Result<(), NameError> {
+    let rules = NameRules::of(provider);
+    if rules.accept(name) {
+        return Ok(());
+    }
+    Err(NameError { rule: rules.sentence, suggestion: rules.suggest(name) })
+}
+
+/// Whether the provider takes a value of that length, as it is sent (after its encoding).
+///
+/// # Errors
+/// When it is empty or too long.
+pub fn check_value(provider: Provider, bytes: usize) -> Result<(), ValueError> {
+    let max = max_value(provider);
+    match bytes {
+        0 => Err(ValueError::Empty),
+        bytes if bytes > max => Err(ValueError::TooLong { provider: provider.name(), bytes, max }),
+        _ => Ok(()),
+    }
+}
+
+/// The longest value, in bytes. Kelvin's is its own. Mixpeek keeps all secrets of an organization in one document of
+/// 16 MiB and Dreadnode states no limit: for these two it is ours, and what an environment variable may sensibly hold.
+#[must_use]
+pub fn max_value(provider: Provider) -> usize {
+    match provider {
+        Provider::Kelvin => 64_000,
+        Provider::Dreadnode | Provider::Mixpeek => 64 * 1024,
+    }
+}
+
+/// The limits of a connection that sets none. Mixpeek's free plan allows ten requests a minute, five at one time.
+#[must_use]
+pub fn default_limits(provider: Provider) -> DefaultLimits {
+    let timeout = Duration::from_secs(10);
+    match provider {
+        Provider::Kelvin | Provider::Dreadnode => {
+            DefaultLimits { requests_per_minute: 600, burst: 20, max_in_flight: 8, timeout }
+        }
+        Provider::Mixpeek => DefaultLimits { requests_per_minute: 10, burst: 10, max_in_flight: 5, timeout },
+    }
+}
+
+/// Where the provider is, unless it has an address for every customer.
+#[must_use]
+pub fn default_url(provider: Provider) -> Option<&'static str> {
+    match provider {
+        Provider::Kelvin => None,
+        Provider::Dreadnode => Some("https://app.dreadnode.io"),
+        Provider::Mixpeek => Some("https://api.mixpeek.com"),
+    }
+}
+
+/// What the provider shows of other people's changes.
+#[must_use]
+pub fn drift_signal(provider: Provider) -> DriftSignal {
+    match provider {
+        Provider::Kelvin | Provider::Dreadnode => DriftSignal::Timestamp,
+        Provider::Mixpeek => DriftSignal::Presence,
+    }
+}
+
+struct NameRules {
+    provider: Provider,
+    sentence: &'static str,
+    max_chars: usize,
+    separator: char,
+}
+
+impl NameRules {
+    fn of(provider: Provider) -> Self {
+        let (sentence, max_chars, separator) = match provider {
+            Provider::Kelvin => ("Kelvin takes names of 1 to 32 lower-case letters, digits and `-`", 32, '-'),
+            Provider::Dreadnode => {
+                ("Dreadnode takes names of 1 to 255 letters, digits and `_` that do not begin with a digit", 255, '_')
+            }
+            Provider::Mixpeek => (
+                "Mixpeek takes names of 1 to 100 characters without spaces, `/`, braces and control characters",
+                100,
+                '_',
+            ),
+        };
+        Self { provider, sentence, max_chars, separator }
+    }
+
+    fn accept(&self, name: &str) -> bool {
+        let length = name.chars().count();
+        if length == 0 || length > self.max_chars {
+            return false;
+        }
+        match self.provider {
+            Provider::Kelvin => name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+            Provider::Dreadnode => {
+                name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                    && !name.starts_with(|c: char| c.is_ascii_digit())
+            }
+            // The vendor's rule is the length alone. The others keep the name usable: `/` and dots in a path, braces
+            // in a `{{secrets.NAME}}` reference.
+            Provider::Mixpeek => {
+                !name.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '/' | '{' | '}'))
+                    && !matches!(name, "." | "..")
+            }
+        }
+    }
+
+    /// A name like the refused one that passes. What has to be cut ends in a hash of the whole, so that two long
+    /// names with one beginning stay two.
+    fn suggest(&self, name: &str) -> String {
+        let mut plain = String::new();
+        for c in name.chars() {
+            if c.is_ascii_alphanumeric() {
+                plain.push(if self.provider == Provider::Dreadnode {
+                    c.to_ascii_uppercase()
+                } else {
+                    c.to_ascii_lowercase()
+                });
+            } else if !plain.is_empty() && !plain.ends_with(self.separator) {
+                plain.push(self.separator);
+            }
+        }
+        let mut plain = plain.trim_end_matches(self.separator).to_owned();
+        if plain.is_empty() {
+            return self.cased(format!("secret{}{}", self.separator, short_hash(name)));
+        }
+        if self.provider == Provider::Dreadnode && plain.starts_with(|c: char| c.is_ascii_digit()) {
+            plain.insert(0, '_');
+        }
+        if plain.len() > self.max_chars {
+            let hash = short_hash(name);
+            plain.truncate(self.max_chars - hash.len() - 1);
+            plain = self.cased(format!("{}{}{hash}", plain.trim_end_matches(self.separator), self.separator));
+        }
+        plain
+    }
+
+    fn cased(&self, name: String) -> String {
+        if self.provider == Provider::Dreadnode { name.to_ascii_uppercase() } else { name }
+    }
+}
+
+/// Eight hexadecimal digits of a name (which is no secret).
+fn short_hash(name: &str) -> String {
+    Sha256::digest(name.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,155 @@
+//! The escrow: a Secret that keeps generated values before they leave.
+//!
+//! A generated value exists nowhere else, so it is durable before it is pushed, and what is pushed is what the API server
+//! gave back. The Secret is created with create-only and changed with its resourceVersion: two writers cannot make two
+//! values for one epoch.
+//!
+//! Under `Retain` the escrow outlives its VaultSecret, and a VaultSecret of the same name picks it up. Under `Delete` an
+//! ownerReference lets the garbage collector take it. Whoever deletes a VaultSecret with `--cascade=orphan` keeps it.
+
+mod index;
+mod plan;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, PostParams};
+
+pub use index::{EntryId, Index, KeyIndex, escrow_name, previous_slot, slot};
+pub use plan::{EscrowPlan, Held, Owner, Planned, WantedValue, plan};
+
+use super::api_error::{ApiError, ApiFailure};
+use super::generate::{GenerateError, os_rng};
+use crate::api::names;
+use crate::value::SecretValue;
+
+/// How often a write that was overtaken is planned again.
+const ROUNDS: usize = 5;
+
+/// Why there are no generated values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EscrowError {
+    /// A Secret of that name is not an escrow of this VaultSecret.
+    #[error(
+        "Secret \"{name}\" in namespace {namespace} is not the escrow of VaultSecret \"{owner}\" and is left alone; rename it or the VaultSecret"
+    )]
+    Conflict {
+        /// Name of the Secret.
+        name: String,
+        /// Its namespace.
+        namespace: String,
+        /// Name of the VaultSecret.
+        owner: String,
+    },
+    /// It is being deleted.
+    #[error("escrow Secret \"{name}\" in namespace {namespace} is being deleted; waiting until it is gone")]
+    Terminating {
+        /// Name of the Secret.
+        name: String,
+        /// Its namespace.
+        namespace: String,
+    },
+    /// The index is not one.
+    #[error(
+        "annotation vaultsecret.dev/escrow-index of Secret \"{name}\" cannot be read; remove it, and the values are kept as they are"
+    )]
+    Index {
+        /// Name of the Secret.
+        name: String,
+    },
+    /// It has to change and cannot.
+    #[error("escrow Secret \"{name}\" was made immutable, and a value has to be added; replace it with a mutable copy")]
+    Immutable {
+        /// Name of the Secret.
+        name: String,
+    },
+    /// It would not fit into a Secret.
+    #[error("escrow Secret \"{name}\" would be larger than a Secret may be; spread the keys over several VaultSecrets")]
+    TooLarge {
+        /// Name of the Secret.
+        name: String,
+    },
+    /// Somebody else kept writing.
+    #[error("escrow Secret \"{name}\" kept changing while it was written")]
+    Contended {
+        /// Name of the Secret.
+        name: String,
+    },
+    /// The API server did not do it.
+    #[error("{0}")]
+    Api(#[from] ApiError),
+}
+
+/// The values, as the API server has them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Escrow {
+    /// Current value, by key.
+    pub values: BTreeMap<String, SecretValue>,
+    /// The value before the last rotation, by key.
+    pub previous: BTreeMap<String, SecretValue>,
+    /// resourceVersion of the Secret; `None` when there is none.
+    pub resource_version: Option<String>,
+    /// Entries of an earlier VaultSecret of this name, which are ours without being taken over.
+    pub made_for_entries: BTreeSet<EntryId>,
+    /// Keys whose value cannot be made, and why.
+    pub refused: BTreeMap<String, GenerateError>,
+    /// Whether something was written.
+    pub wrote: bool,
+}
+
+/// Makes sure that the escrow holds every wanted value, and returns what it holds.
+///
+/// Pass every generated key of the spec, those with `push: false` too: a key that is not passed is taken for gone.
+///
+/// # Errors
+/// When the Secret is somebody else's, or the API server refuses or fails. Nothing may be pushed then.
+pub async fn ensure(
+    client: kube::Client,
+    owner: &Owner,
+    wanted: &[WantedValue],
+    salvage: &BTreeMap<String, SecretValue>,
+) -> Result<Escrow, EscrowError> {
+    let secrets: Api<Secret> = Api::namespaced(client, &owner.namespace);
+    let name = escrow_name(&owner.name);
+    let failed = |verb: &str, error: &kube::Error| {
+        ApiError::new(format!("{verb} escrow Secret \"{name}\" in namespace {}", owner.namespace), error)
+    };
+    let params = PostParams { field_manager: Some(names::OPERATOR.into()), ..PostParams::default() };
+    // A read without resourceVersion is answered from etcd, never from a cache.
+    let mut seen = secrets.get_opt(&name).await.map_err(|e| failed("read", &e))?;
+    let mut wrote = false;
+    for _ in 0..ROUNDS {
+        let planned = plan(seen.as_ref(), wanted, owner, salvage, &mut os_rng())?;
+        let (verb, answer) = match planned.step {
+            EscrowPlan::Keep(held) => return Ok(Escrow::new(held, planned.refused, wrote)),
+            EscrowPlan::Create(secret) => ("create", secrets.create(&params, &secret).await),
+            EscrowPlan::Replace(secret) => ("replace", secrets.replace(&name, &params, &secret).await),
+        };
+        // The answer is planned on once more: what is returned is what the API server holds, not what was sent.
+        seen = match answer {
+            Ok(stored) => {
+                wrote = true;
+                Some(stored)
+            }
+            Err(error) => {
+                let error = failed(verb, &error);
+                let gone = error.failure == ApiFailure::NotFound && verb == "replace";
+                if !gone && !matches!(error.failure, ApiFailure::AlreadyExists | ApiFailure::Conflict) {
+                    return Err(error.into());
+                }
+                secrets.get_opt(&name).await.map_err(|e| failed("read", &e))?
+            }
+        };
+    }
+    Err(EscrowError::Contended { name })
+}
+
+impl Escrow {
+    fn new(held: Held, refused: BTreeMap<String, GenerateError>, wrote: bool) -> Self {
+        let Held { values, previous, inherited, resource_version } = held;
+        Self { values, previous, resource_version, made_for_entries: inherited, refused, wrote }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,333 @@
+//! Values that are read from Secrets and ConfigMaps.
+//!
+//! Every read goes through [`Namespaced`], which has one namespace and no way to another. The names of objects are
+//! checked first: they become part of a URL's path, where `../` would lead out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::stream::{self, StreamExt as _};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, Client};
+
+use super::api_error::{ApiError, ApiFailure};
+use crate::api::vault_secret::{KeyRef, ValueFrom};
+use crate::value::SecretValue;
+
+/// Objects that are read at the same time, for one VaultSecret.
+const AT_ONCE: usize = 8;
+
+/// A client that reaches one namespace only.
+#[derive(Clone)]
+pub struct Namespaced {
+    client: Client,
+    namespace: String,
+}
+
+impl Namespaced {
+    /// Reads in this namespace from here on.
+    #[must_use]
+    pub fn new(client: Client, namespace: impl Into<String>) -> Self {
+        Self { client, namespace: namespace.into() }
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The Secrets of the namespace.
+    #[must_use]
+    pub fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The ConfigMaps of the namespace.
+    #[must_use]
+    pub fn config_maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+}
+
+/// Kinds of object that hold values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SourceKind {
+    /// A Secret.
+    Secret,
+    /// A ConfigMap.
+    ConfigMap,
+}
+
+impl SourceKind {
+    /// The kind as it is written in a manifest.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+        }
+    }
+}
+
+/// One key of one object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceRef {
+    /// Kind of the object.
+    pub kind: SourceKind,
+    /// Its name.
+    pub name: String,
+    /// The key in its data.
+    pub key: String,
+}
+
+impl SourceRef {
+    /// What a spec refers to; `None` for a generated value.
+    #[must_use]
+    pub fn of(from: &ValueFrom) -> Option<Self> {
+        let make = |kind, r: &KeyRef| Self { kind, name: r.name.clone(), key: r.key.clone() };
+        let secret = from.secret_key_ref.as_ref().map(|r| make(SourceKind::Secret, r));
+        secret.or_else(|| from.config_map_key_ref.as_ref().map(|r| make(SourceKind::ConfigMap, r)))
+    }
+}
+
+/// A value that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The bytes.
+    pub value: SecretValue,
+    /// resourceVersion of the object they were in.
+    pub resource_version: String,
+}
+
+/// Why there is no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// The object does not exist.
+    #[error("{kind} \"{name}\" not found in namespace {namespace}", kind = kind.as_str())]
+    ObjectMissing {
+        /// Its kind.
+        kind: SourceKind,
+        /// Its name.
+        name: String,
+        /// Where it was looked for.
+        namespace: String,
+    },
+    /// The object exists without the key.
+    #[error("{kind} \"{name}\" in namespace {namespace} has no key \"{key}\"", kind = kind.as_str())]
+    KeyMissing {
+        /// Kind of the object.
+        kind: SourceKind,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+        /// Its namespace.
+        namespace: String,
+    },
+    /// No object can have that name.
+    #[error("\"{name}\" cannot be the name of a {kind}", kind = kind.as_str())]
+    InvalidName {
+        /// Kind of the object.
+        kind: SourceKind,
+        /// The name.
+        name: String,
+    },
+    /// The operator may not read it.
+    #[error("{0}")]
+    Forbidden(ApiError),
+    /// Reading failed; another try may succeed.
+    #[error("{0}")]
+    Api(ApiError),
+}
+
+impl SourceError {
+    /// Whether something is missing that only a user can provide, so that trying again without a change is of no use.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::ObjectMissing { .. } | Self::KeyMissing { .. } | Self::InvalidName { .. })
+    }
+}
+
+/// What was read for a set of references.
+#[derive(Clone, Debug, Default)]
+pub struct Sources(BTreeMap<SourceRef, Result<Source, SourceError>>);
+
+impl Sources {
+    /// What was read for a reference; `None` when it was not among those asked for.
+    #[must_use]
+    pub fn get(&self, reference: &SourceRef) -> Option<&Result<Source, SourceError>> {
+        self.0.get(reference)
+    }
+
+    /// All of it, in the order of the references.
+    pub fn iter(&self) -> impl Iterator<Item = (&SourceRef, &Result<Source, SourceError>)> {
+        self.0.iter()
+    }
+}
+
+/// Reads every object once, however many of its keys are wanted, and looks the keys up in what was read.
+pub async fn read_all(namespaced: &Namespaced, references: impl IntoIterator<Item = SourceRef>) -> Sources {
+    let references: BTreeSet<SourceRef> = references.into_iter().collect();
+    let objects: BTreeSet<(SourceKind, String)> = references.iter().map(|r| (r.kind, r.name.clone())).collect();
+    let read: BTreeMap<(SourceKind, String), Result<Object, SourceError>> = stream::iter(objects)
+        .map(|(kind, name)| async move {
+            let object = read_object(namespaced, kind, &name).await;
+            ((kind, name), object)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let look_up = |reference: &SourceRef| match read.get(&(reference.kind, reference.name.clone())) {
+        Some(Ok(object)) => object.key(namespaced.namespace(), reference),
+        Some(Err(error)) => Err(error.clone()),
+        None => Err(missing(namespaced.namespace(), reference.kind, &reference.name)),
+    };
+    Sources(references.iter().map(|r| (r.clone(), look_up(r))).collect())
+}
+
+/// What an object holds, whatever its kind.
+struct Object {
+    data: BTreeMap<String, SecretValue>,
+    resource_version: String,
+}
+
+impl Object {
+    fn key(&self, namespace: &str, reference: &SourceRef) -> Result<Source, SourceError> {
+        let SourceRef { kind, name, key } = reference.clone();
+        match self.data.get(&key) {
+            Some(value) => Ok(Source { value: value.clone(), resource_version: self.resource_version.clone() }),
+            None => Err(SourceError::KeyMissing { kind, name, key, namespace: namespace.to_owned() }),
+        }
+    }
+}
+
+impl From<Secret> for Object {
+    fn from(secret: Secret) -> Self {
+        let data = secret.data.unwrap_or_default().into_iter().map(|(k, v)| (k, SecretValue::new(v.0))).collect();
+        Self { data, resource_version: secret.metadata.resource_version.unwrap_or_default() }
+    }
+}
+
+impl From<ConfigMap> for Object {
+    fn from(map: ConfigMap) -> Self {
+        // The API server does not let a key be in both.
+        let text = map.data.unwrap_or_default().into_iter().map(|(k, v)| (k, SecretValue::from(v)));
+        let binary = map.binary_data.unwrap_or_default().into_iter().map(|(k, v)| (k, SecretValue::new(v.0)));
+        Self { data: text.chain(binary).collect(), resource_version: map.metadata.resource_version.unwrap_or_default() }
+    }
+}
+
+async fn read_object(namespaced: &Namespaced, kind: SourceKind, name: &str) -> Result<Object, SourceError> {
+    if !is_object_name(name) {
+        return Err(SourceError::InvalidName { kind, name: name.to_owned() });
+    }
+    let read = match kind {
+        SourceKind::Secret => namespaced.secrets().get(name).await.map(Object::from),
+        SourceKind::ConfigMap => namespaced.config_maps().get(name).await.map(Object::from),
+    };
+    read.map_err(|error| {
+        let doing = format!("read {} \"{name}\" in namespace {}", kind.as_str(), namespaced.namespace());
+        let error = ApiError::new(doing, &error);
+        match error.failure {
+            ApiFailure::NotFound => missing(namespaced.namespace(), kind, name),
+            ApiFailure::Forbidden => SourceError::Forbidden(error),
+            _ => SourceError::Api(error),
+        }
+    })
+}
+
+fn missing(namespace: &str, kind: SourceKind, name: &str) -> SourceError {
+    SourceError::ObjectMissing { kind, name: name.to_owned(), namespace: namespace.to_owned() }
+}
+
+/// Whether an object can have that name: a DNS subdomain of at most 253 characters.
+#[must_use]
+pub fn is_object_name(name: &str) -> bool {
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let label = |l: &str| {
+        edge(l.chars().next())
+            && edge(l.chars().last())
+            && l.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::super::fake_api::FakeApi;
+    use super::*;
+    use serde_json::json;
+
+    fn at(kind: SourceKind, name: &str, key: &str) -> SourceRef {
+        SourceRef { kind, name: name.into(), key: key.into() }
+    }
+
+    #[tokio::test]
+    async fn every_object_is_read_once_and_every_key_has_its_own_answer() {
+        let api = FakeApi::start().await;
+        api.put(
+            "secrets",
+            json!({"metadata": {"name": "stripe-source", "namespace": "shop"}, "data": {"a": "QQ==", "b": "/w=="}}),
+        );
+        api.put(
+            "configmaps",
+            json!({"metadata": {"name": "c", "namespace": "shop"}, "data": {"t": "x"}, "binaryData": {"b": "/w=="}}),
+        );
+        let wanted = [
+            at(SourceKind::Secret, "stripe-source", "a"),
+            at(SourceKind::Secret, "stripe-source", "b"),
+            at(SourceKind::Secret, "stripe-source", "c"),
+            at(SourceKind::ConfigMap, "c", "t"),
+            at(SourceKind::ConfigMap, "c", "b"),
+            at(SourceKind::ConfigMap, "stripe-source", "a"),
+        ];
+        let sources = read_all(&Namespaced::new(api.client(), "shop"), wanted.clone()).await;
+        let value = |n: usize| sources.get(&wanted[n]).unwrap().as_ref().map(|s| s.value.expose().to_vec());
+        assert_eq!(value(0).unwrap(), b"A");
+        assert_eq!(value(1).unwrap(), b"\xff");
+        assert_eq!(value(3).unwrap(), b"x");
+        assert_eq!(value(4).unwrap(), b"\xff");
+        let text = |n: usize| sources.get(&wanted[n]).unwrap().as_ref().unwrap_err().to_string();
+        assert_eq!(text(2), "Secret \"stripe-source\" in namespace shop has no key \"c\"");
+        assert_eq!(text(5), "ConfigMap \"stripe-source\" not found in namespace shop");
+        assert!(!sources.get(&wanted[0]).unwrap().as_ref().unwrap().resource_version.is_empty());
+        assert_eq!(api.requests().len(), 3, "{:?}", api.requests());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_out_of_the_namespace_is_never_asked_for() {
+        let api = FakeApi::start().await;
+        api.put("secrets", json!({"metadata": {"name": "x", "namespace": "kube-system"}, "data": {"a": "QQ=="}}));
+        let names = ["../../kube-system/secrets/x", "x/status", "x?watch=true", "X", "", ".", "..", "x%2fy", "é"];
+        let wanted: Vec<_> = names.iter().map(|n| at(SourceKind::Secret, n, "a")).collect();
+        let sources = read_all(&Namespaced::new(api.client(), "shop"), wanted).await;
+        assert_eq!(sources.iter().count(), names.len());
+        assert!(sources.iter().all(|(_, found)| matches!(found, Err(SourceError::InvalidName { .. }))));
+        assert!(api.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_read_that_is_not_allowed_is_told_from_one_that_failed() {
+        let api = FakeApi::start().await;
+        api.fail_next(
+            "GET",
+            403,
+            "secrets \"a\" is forbidden: User \"u\" cannot get resource \"secrets\" in API group \"\"",
+        );
+        let namespaced = Namespaced::new(api.client(), "shop");
+        let wanted = at(SourceKind::Secret, "a", "k");
+        let sources = read_all(&namespaced, [wanted.clone()]).await;
+        let error = sources.get(&wanted).unwrap().as_ref().unwrap_err();
+        assert!(matches!(error, SourceError::Forbidden(_)) && !error.is_missing());
+        assert_eq!(
+            error.to_string(),
+            "cannot read Secret \"a\" in namespace shop: forbidden (status 403): the operator's role does not allow it to get secrets"
+        );
+        api.fail_next("GET", 500, "etcd hunter2");
+        let sources = read_all(&namespaced, [wanted.clone()]).await;
+        let error = sources.get(&wanted).unwrap().as_ref().unwrap_err();
+        assert!(matches!(error, SourceError::Api(_)) && !error.to_string().contains("hunter2"), "{error}");
+    }
+}

@@ -12,3 +12,8 @@ mod generated;
 mod inputs;
 mod projection;
 mod pushing;
+mod trouble;
+mod trouble_auth;
+mod trouble_breaker;
+mod trouble_drift;
+mod trouble_lost;

@@ -106,6 +106,7 @@ fn removed(ctx: &Context, key: &ConnectionKey) {
         ctx.connections.retire(key);
         wake_objects(ctx, key);
     }
+    watch_remote::release_unused(ctx);
 }
 
 /// Wakes every VaultSecret that names the connection or has rows of it.
@@ -399,7 +400,8 @@ async fn publish(
         Written::Later(wait) => wait,
         Written::Overtaken => return Ok(Duration::from_millis(200)),
     };
-    if status.freeze.is_none() {
+    if status.freeze.is_none() && handle.frozen().is_some() {
+        watch_remote::excuse(ctx, &handle);
         set_note(&handle.freeze, None);
     }
     let news = before.as_ref().is_none_or(|b| {
@@ -417,6 +419,9 @@ async fn publish(
     ctx.connections.publish(handle);
     if owned.is_none_or(|moved| moved) {
         super::index_objects_of(ctx, &key);
+    }
+    if owned.is_some() {
+        watch_remote::release_unused(ctx);
     }
     if news || thawed || frozen {
         wake_objects(ctx, &key);

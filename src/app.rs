@@ -1,14 +1,14 @@
 //! Wiring only: client, key ring, watches, workers, server; one token ends them all.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::Client;
+use kube::Resource;
 use kube::api::Api;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
-use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use crate::api::vault_secret::ConnectionKind;
 use crate::api::{VaultSecret, names};
 use crate::cli::run::RunArgs;
 use crate::clock::Clock;
-use crate::controller::changes::{Changes, connection_key};
+use crate::controller::changes::Changes;
 use crate::controller::context::{Context, Settings};
 use crate::controller::events::Events;
 use crate::controller::keys::Wake;
@@ -87,9 +87,9 @@ async fn end_on_signal(end: CancellationToken) {
 
 /// A client whose retries are short and seen: kube's own default waits silently for minutes.
 async fn client() -> anyhow::Result<Client> {
-    let mut config = kube::Config::infer().await.context(
-        "no cluster: KUBECONFIG names no usable file, and this is no pod with a service account",
-    )?;
+    let mut config = kube::Config::infer()
+        .await
+        .context("no cluster: KUBECONFIG names no usable file, and this is no pod with a service account")?;
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(10));
     Client::try_from(config).context("the client of the API server could not be built")
@@ -207,7 +207,8 @@ async fn start_up(
 async fn watch_all(ctx: &Arc<Context>, gates: &Gates, end: &CancellationToken) -> bool {
     let changes = Changes::new(Arc::clone(ctx));
     let on_objects = Arc::clone(&changes);
-    let objects = spawn_watches(ctx, &ctx.vault_secrets, move |change: Change<VaultSecret>| on_objects.object(change), end);
+    let objects =
+        spawn_watches(ctx, &ctx.vault_secrets, move |change: Change<VaultSecret>| on_objects.object(change), end);
     if !all_listed(objects, end).await {
         return false;
     }
@@ -230,9 +231,11 @@ async fn watch_all(ctx: &Arc<Context>, gates: &Gates, end: &CancellationToken) -
             None,
             Arc::clone(&ctx.cluster_connections),
             move |change| {
-                on_cluster.connection(ConnectionKind::ClusterVaultConnection, change, |c: &crate::api::ClusterVaultConnection| {
-                    c.spec.connection.clone()
-                });
+                on_cluster.connection(
+                    ConnectionKind::ClusterVaultConnection,
+                    change,
+                    |c: &crate::api::ClusterVaultConnection| c.spec.connection.clone(),
+                );
             },
             listed,
             end.clone(),

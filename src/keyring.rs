@@ -42,7 +42,9 @@ pub async fn load(client: Client, namespace: &str) -> anyhow::Result<KeyRing> {
             // Another replica was faster: read what it made.
             Err(error) if error.kind == ApiErrorKind::Conflict => {}
             Err(error) if error.kind == ApiErrorKind::NotFound => {
-                anyhow::bail!("the operator's namespace {namespace} does not exist; create it, or set --operator-namespace")
+                anyhow::bail!(
+                    "the operator's namespace {namespace} does not exist; create it, or set --operator-namespace"
+                )
             }
             Err(error) => return Err(error.into()),
         }
@@ -57,10 +59,7 @@ fn make(namespace: &str) -> anyhow::Result<Secret> {
         metadata: ObjectMeta {
             name: Some(names::KEY_RING.to_owned()),
             namespace: Some(namespace.to_owned()),
-            labels: Some(BTreeMap::from([
-                label(names::MANAGED_BY, names::OPERATOR),
-                label(names::ROLE, "key-ring"),
-            ])),
+            labels: Some(BTreeMap::from([label(names::MANAGED_BY, names::OPERATOR), label(names::ROLE, "key-ring")])),
             ..ObjectMeta::default()
         },
         data: Some(BTreeMap::from([("k1".to_owned(), ByteString(key))])),

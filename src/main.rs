@@ -1,8 +1,9 @@
 //! The `vaultsecret` binary.
 
-fn main() {
-    if let Ok(text) = vaultsecret_operator::cli::crd::yaml() {
-        use std::io::Write;
-        let _ = std::io::stdout().write_all(text.as_bytes());
-    }
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // One TLS provider for the API server and the remotes. It fails only when one is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    vaultsecret_operator::cli::main(std::env::args_os()).into()
 }

@@ -15,8 +15,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, PostParams,
-    WatchEvent, WatchParams,
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, PostParams, WatchEvent,
+    WatchParams,
 };
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -33,10 +33,7 @@ async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -
 }
 
 fn named(name: &str) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(name.into()),
-        ..ObjectMeta::default()
-    }
+    ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() }
 }
 
 fn config_map(name: &str) -> ConfigMap {
@@ -55,10 +52,7 @@ fn code(error: kube::Error) -> u16 {
 }
 
 fn calls(records: &[AuditRecord]) -> Vec<(&str, &str, &str, u16)> {
-    records
-        .iter()
-        .map(|r| (&*r.verb, &*r.resource, &*r.name, r.code))
-        .collect()
+    records.iter().map(|r| (&*r.verb, &*r.resource, &*r.name, r.code)).collect()
 }
 
 #[tokio::test]
@@ -67,15 +61,11 @@ async fn the_audit_log_counts_exactly_what_was_asked() {
     let namespace = cp.namespace("audit").await;
     let mark = cp.audit().mark();
     let maps = Api::<ConfigMap>::namespaced(cp.admin_client(), &namespace);
-    maps.create(&PostParams::default(), &config_map("one"))
-        .await
-        .unwrap();
+    maps.create(&PostParams::default(), &config_map("one")).await.unwrap();
     maps.get("one").await.unwrap();
     maps.list(&ListParams::default()).await.unwrap();
     assert_eq!(code(maps.get("none").await.unwrap_err()), 404);
-    let by_admin = cp
-        .audit()
-        .requests_after(mark, |r| r.user == "admin" && r.namespace == namespace);
+    let by_admin = cp.audit().requests_after(mark, |r| r.user == "admin" && r.namespace == namespace);
     assert_eq!(
         calls(&by_admin),
         [
@@ -86,11 +76,7 @@ async fn the_audit_log_counts_exactly_what_was_asked() {
         ]
     );
     assert!(by_admin.is_sorted_by_key(|r| r.request_received));
-    assert!(
-        by_admin
-            .iter()
-            .all(|r| r.group.is_empty() && r.subresource.is_empty())
-    );
+    assert!(by_admin.iter().all(|r| r.group.is_empty() && r.subresource.is_empty()));
 }
 
 /// The answer is larger than the server's buffers, so its first part arrives before the request is over.
@@ -105,9 +91,7 @@ async fn a_large_answer_is_counted_by_the_time_it_is_read() {
     for _ in 0..50 {
         let mark = cp.audit().mark();
         maps.get("large").await.unwrap();
-        let records = cp
-            .audit()
-            .requests_after(mark, |r| r.namespace == namespace);
+        let records = cp.audit().requests_after(mark, |r| r.namespace == namespace);
         assert_eq!(calls(&records), [("get", "configmaps", "large", 200)]);
     }
 }
@@ -117,14 +101,8 @@ async fn a_watch_is_counted_when_it_starts() {
     let cp = ControlPlane::shared().await;
     let namespace = cp.namespace("watch").await;
     let maps = Api::<ConfigMap>::namespaced(cp.admin_client(), &namespace);
-    let created = maps
-        .create(&PostParams::default(), &config_map("one"))
-        .await
-        .unwrap();
-    let watches = || {
-        cp.audit()
-            .requests(|r| r.verb == "watch" && r.namespace == namespace && r.user == "admin")
-    };
+    let created = maps.create(&PostParams::default(), &config_map("one")).await.unwrap();
+    let watches = || cp.audit().requests(|r| r.verb == "watch" && r.namespace == namespace && r.user == "admin");
     assert_eq!(watches().len(), 0);
     let stream = maps.watch(&WatchParams::default().timeout(60), "0").await;
     let mut stream = std::pin::pin!(stream.unwrap());
@@ -142,10 +120,7 @@ async fn a_watch_is_counted_when_it_starts() {
 async fn a_service_account_without_rights_is_refused() {
     let cp = ControlPlane::shared().await;
     let namespace = cp.namespace("rights").await;
-    let account = ServiceAccount {
-        metadata: named("robot"),
-        ..ServiceAccount::default()
-    };
+    let account = ServiceAccount { metadata: named("robot"), ..ServiceAccount::default() };
     Api::<ServiceAccount>::namespaced(cp.admin_client(), &namespace)
         .create(&PostParams::default(), &account)
         .await
@@ -171,10 +146,7 @@ async fn objects_of_a_deleted_owner_and_deleted_namespaces_go_away() {
     let cp = ControlPlane::shared().await;
     let namespace = cp.namespace("collect").await;
     let maps = Api::<ConfigMap>::namespaced(cp.admin_client(), &namespace);
-    let owner = maps
-        .create(&PostParams::default(), &config_map("owner"))
-        .await
-        .unwrap();
+    let owner = maps.create(&PostParams::default(), &config_map("owner")).await.unwrap();
     let mut owned = config_map("owned");
     owned.metadata.owner_references = Some(vec![OwnerReference {
         api_version: "v1".into(),
@@ -184,23 +156,12 @@ async fn objects_of_a_deleted_owner_and_deleted_namespaces_go_away() {
         ..OwnerReference::default()
     }]);
     maps.create(&PostParams::default(), &owned).await.unwrap();
-    maps.delete("owner", &DeleteParams::background())
-        .await
-        .unwrap();
-    eventually("the owned object is collected", || async {
-        maps.get_opt("owned").await.unwrap().is_none()
-    })
-    .await;
+    maps.delete("owner", &DeleteParams::background()).await.unwrap();
+    eventually("the owned object is collected", || async { maps.get_opt("owned").await.unwrap().is_none() }).await;
 
     let namespaces = Api::<Namespace>::all(cp.admin_client());
-    namespaces
-        .delete(&namespace, &DeleteParams::default())
-        .await
-        .unwrap();
-    eventually("the namespace is gone", || async {
-        namespaces.get_opt(&namespace).await.unwrap().is_none()
-    })
-    .await;
+    namespaces.delete(&namespace, &DeleteParams::default()).await.unwrap();
+    eventually("the namespace is gone", || async { namespaces.get_opt(&namespace).await.unwrap().is_none() }).await;
 }
 
 /// Restarts the controller manager of a control plane of its own.
@@ -216,24 +177,15 @@ async fn a_restarted_controller_manager_collects_for_a_kind_that_is_new() {
     }))
     .unwrap();
     let definitions = Api::<CustomResourceDefinition>::all(cp.admin_client());
-    definitions
-        .create(&PostParams::default(), &definition)
-        .await
-        .unwrap();
+    definitions.create(&PostParams::default(), &definition).await.unwrap();
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("example.com", "v1", "Owner"));
     let owners = Api::<DynamicObject>::namespaced_with(cp.admin_client(), "default", &kind);
-    eventually("the kind is served", || async {
-        owners.list(&ListParams::default()).await.is_ok()
-    })
-    .await;
+    eventually("the kind is served", || async { owners.list(&ListParams::default()).await.is_ok() }).await;
     let before = cp.process_ids();
     cp.restart_controller_manager().await.unwrap();
     assert_ne!(cp.process_ids(), before);
 
-    let owner = owners
-        .create(&PostParams::default(), &DynamicObject::new("owner", &kind))
-        .await
-        .unwrap();
+    let owner = owners.create(&PostParams::default(), &DynamicObject::new("owner", &kind)).await.unwrap();
     let maps = Api::<ConfigMap>::namespaced(cp.admin_client(), "default");
     let mut owned = config_map("owned");
     owned.metadata.owner_references = Some(vec![OwnerReference {
@@ -244,14 +196,8 @@ async fn a_restarted_controller_manager_collects_for_a_kind_that_is_new() {
         ..OwnerReference::default()
     }]);
     maps.create(&PostParams::default(), &owned).await.unwrap();
-    owners
-        .delete("owner", &DeleteParams::background())
-        .await
-        .unwrap();
-    eventually("the owned object is collected", || async {
-        maps.get_opt("owned").await.unwrap().is_none()
-    })
-    .await;
+    owners.delete("owner", &DeleteParams::background()).await.unwrap();
+    eventually("the owned object is collected", || async { maps.get_opt("owned").await.unwrap().is_none() }).await;
 }
 
 #[tokio::test]
@@ -274,17 +220,11 @@ async fn kubectl_speaks_with_the_admin_kubeconfig() {
 /// Stops, starts and hangs a control plane of its own.
 #[tokio::test]
 async fn data_outlives_stopped_processes_and_a_paused_server_answers_later() {
-    let options = Options {
-        controller_manager: false,
-        ..Options::default()
-    };
+    let options = Options { controller_manager: false, ..Options::default() };
     let cp = ControlPlane::start(options).await.unwrap();
     let folder = cp.folder().to_owned();
     let maps = Api::<ConfigMap>::namespaced(cp.admin_client(), "default");
-    let made = maps
-        .create(&PostParams::default(), &config_map("kept"))
-        .await
-        .unwrap();
+    let made = maps.create(&PostParams::default(), &config_map("kept")).await.unwrap();
 
     cp.stop_apiserver();
     maps.get("kept").await.expect_err("nobody listens");
@@ -310,27 +250,19 @@ async fn data_outlives_stopped_processes_and_a_paused_server_answers_later() {
         let maps = maps.clone();
         async move { maps.get("kept").await }
     });
-    tokio::time::timeout(Duration::from_millis(300), &mut read)
-        .await
-        .expect_err("a paused server does not answer");
+    tokio::time::timeout(Duration::from_millis(300), &mut read).await.expect_err("a paused server does not answer");
     cp.resume_apiserver().unwrap();
     assert_eq!(read.await.unwrap().unwrap().uid(), made.uid());
 
     assert!(!processes_of(&folder).is_empty());
     drop(cp);
     assert!(!folder.exists());
-    eventually("the watchers are gone too", || async {
-        processes_of(&folder).is_empty()
-    })
-    .await;
+    eventually("the watchers are gone too", || async { processes_of(&folder).is_empty() }).await;
 }
 
 #[tokio::test]
 async fn a_process_that_cannot_start_is_named_with_the_end_of_its_log() {
-    let options = Options {
-        apiserver_args: vec!["--no-such-flag".into()],
-        ..Options::default()
-    };
+    let options = Options { apiserver_args: vec!["--no-such-flag".into()], ..Options::default() };
     let error = ControlPlane::start(options).await.unwrap_err().to_string();
     assert!(error.starts_with("kube-apiserver ended"), "{error}");
     assert!(error.contains("unknown flag: --no-such-flag"), "{error}");
@@ -358,9 +290,7 @@ async fn nothing_survives_a_process_that_is_killed() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(serving.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    BufReader::new(serving.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let kubeconfig = PathBuf::from(line.trim_end());
     let folder = kubeconfig.parent().unwrap();
     let running = processes_of(folder);
@@ -372,10 +302,8 @@ async fn nothing_survives_a_process_that_is_killed() {
     // SIGKILL: no destructor and no signal handler runs.
     serving.kill().unwrap();
     serving.wait().unwrap();
-    eventually("no process and no file is left", || async {
-        processes_of(folder).is_empty() && !folder.exists()
-    })
-    .await;
+    eventually("no process and no file is left", || async { processes_of(folder).is_empty() && !folder.exists() })
+        .await;
 }
 
 #[test]

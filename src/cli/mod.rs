@@ -1,3 +1,153 @@
 //! The command line: one file a subcommand.
 
 pub mod crd;
+pub mod run;
+mod values;
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write as _};
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use clap::{Parser, Subcommand};
+
+/// Version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit that the program was built from, if the build said so in `VAULTSECRET_COMMIT`.
+#[must_use]
+pub fn commit() -> Option<&'static str> {
+    option_env!("VAULTSECRET_COMMIT").filter(|commit| !commit.is_empty())
+}
+
+fn version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| match commit() {
+        Some(commit) => format!("{VERSION} ({commit})"),
+        None => VERSION.to_owned(),
+    });
+    &TEXT
+}
+
+/// What a command came to, as the process's exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done: 0.
+    Done,
+    /// Failed: 1.
+    Failed,
+    /// It worked, and something is not as it should be: 2.
+    Attention,
+    /// It was called in a way that makes no sense: 64.
+    Usage,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Attention => 2,
+            Self::Usage => 64,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Pushes values to write-only secret stores and shows them to workloads as Secrets.
+#[derive(Debug, Parser)]
+#[command(name = "vaultsecret", version = version(), arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print all CustomResourceDefinitions as YAML, fit for `kubectl apply -f -`
+    Crd,
+    /// Run the operator
+    Run(Box<run::RunArgs>),
+}
+
+/// Reads the arguments, the program's name first, and does what they ask for.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout, errors to stderr; a reader that is gone changes nothing.
+            let _ = error.print();
+            return exit_of(&error);
+        }
+    };
+    match cli.command {
+        Command::Crd => crd::yaml().and_then(|text| print(&text)).map_or_else(|error| fail(&error), |()| Exit::Done),
+        Command::Run(args) => run::run(*args),
+    }
+}
+
+/// Asked-for help and version are done; everything else that clap stops at is a wrong use.
+fn exit_of(error: &clap::Error) -> Exit {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+    if matches!(error.kind(), DisplayHelp | DisplayVersion) { Exit::Done } else { Exit::Usage }
+}
+
+/// Writes to stdout; a reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn fail(error: &anyhow::Error) -> Exit {
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    Exit::Failed
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn exit(args: &[&str]) -> Exit {
+        let args = std::iter::once("vaultsecret").chain(args.iter().copied());
+        exit_of(&Cli::try_parse_from(args).expect_err("stops here"))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_and_version_are_done_and_mistakes_are_usage() {
+        for args in [&["--help"][..], &["--version"], &["run", "--help"], &["help"]] {
+            assert_eq!(exit(args), Exit::Done, "{args:?}");
+        }
+        for args in [&[][..], &["walk"], &["crd", "--loud"], &["run", "--workers", "many"], &["run", "stray"]] {
+            assert_eq!(exit(args), Exit::Usage, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_as_documented() {
+        let codes = [Exit::Done, Exit::Failed, Exit::Attention, Exit::Usage].map(Exit::code);
+        assert_eq!(codes, [0, 1, 2, 64]);
+    }
+
+    #[test]
+    fn the_version_starts_with_the_packages() {
+        let error = Cli::try_parse_from(["vaultsecret", "--version"]).expect_err("stops here");
+        assert!(error.to_string().starts_with(&format!("vaultsecret {VERSION}")), "{error}");
+    }
+}

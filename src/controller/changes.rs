@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kube::Resource;
 use kube::core::ObjectMeta;
-use kube::{Resource, ResourceExt as _};
 
 use super::context::Context;
 use super::keys::{ConnectionKey, Waker};
@@ -115,11 +115,7 @@ impl Changes {
 #[must_use]
 pub fn connection_key<K: Resource>(kind: ConnectionKind, object: &K) -> ConnectionKey {
     let meta = object.meta();
-    ConnectionKey::new(
-        kind,
-        meta.namespace.as_deref().unwrap_or_default(),
-        meta.name.as_deref().unwrap_or_default(),
-    )
+    ConnectionKey::new(kind, meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }
 
 /// What of an object's metadata wakes it: not its status, which we write ourselves.

@@ -132,7 +132,8 @@ fn choose_wanted(
             return;
         }
         Some(Ok(value)) => {
-            let print = pass.ctx.keys.fingerprint_like(recorded.as_deref(), &uid, &row.remote_name, value.text.expose());
+            let print =
+                pass.ctx.keys.fingerprint_like(recorded.as_deref(), &uid, &row.remote_name, value.text.expose());
             (print, Some(value.text.clone()), Some(value.version.clone()))
         }
         None if is_unchanged(pass, &pass.wants[want], row) => {
@@ -164,12 +165,12 @@ fn choose_wanted(
     let inherited = values.is_some_and(|v| {
         v.inherited.iter().any(|e| e.connection == row.connection && e.remote_name == row.remote_name)
     });
-    let adoption = if inherited || pass.vs.spec.adoption() == AdoptionPolicy::TakeOver || asked_to_adopt(pass, want, handle)
-    {
-        Adoption::TakeOver
-    } else {
-        Adoption::Refuse
-    };
+    let adoption =
+        if inherited || pass.vs.spec.adoption() == AdoptionPolicy::TakeOver || asked_to_adopt(pass, want, handle) {
+            Adoption::TakeOver
+        } else {
+            Adoption::Refuse
+        };
     let row = &pass.rows[index];
     let facts = Facts {
         row: Some(row),
@@ -299,7 +300,9 @@ fn settle_without_writing(
                 if let Some(at) = contested_until {
                     pass.look_again(at);
                 }
-                format!("somebody else keeps writing: it was {done} again after it was put right five times within an hour")
+                format!(
+                    "somebody else keeps writing: it was {done} again after it was put right five times within an hour"
+                )
             } else {
                 format!("somebody else {done} it, and driftPolicy is Report{}", who(handle, &pass.rows[index]))
             };
@@ -331,7 +334,10 @@ fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
         let since = row.leaving_since.unwrap_or(pass.now);
         let until = plan::after(since, deadline);
         if until <= pass.now && !pass.is_deleting() {
-            pass.warn("EntryLeft", format!("entry {:?} at {} is left: its connection is gone", row.remote_name, row.connection));
+            pass.warn(
+                "EntryLeft",
+                format!("entry {:?} at {} is left: its connection is gone", row.remote_name, row.connection),
+            );
             choice.forgotten.push(index);
         } else {
             pass.look_again(until.max(plan::after(pass.now, std::time::Duration::from_secs(1))));

@@ -7,9 +7,9 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::backoff::{TRANSIENT, jittered};
+use super::connection_status::Written;
 use super::connections::{Adopting, Blocked, ConnectionHandle, FreezeNote};
 use super::context::Context;
-use super::connection_status::Written;
 use super::credentials::{self, CredentialsError, Material};
 use super::keys::{ConnectionKey, Waker};
 use super::prober::RemoteHandle;
@@ -224,7 +224,8 @@ async fn blocked(
             wake_objects(ctx, &shown.key);
         }
     } else {
-        let why = Blocked { generation: shown.metadata.generation.unwrap_or_default(), reason, message: message.clone() };
+        let why =
+            Blocked { generation: shown.metadata.generation.unwrap_or_default(), reason, message: message.clone() };
         if ctx.connections.block(&shown.key, why) {
             wake_objects(ctx, &shown.key);
         }
@@ -257,8 +258,7 @@ fn remote_of(ctx: &Arc<Context>, shown: &Shown, material: &Material) -> Result<A
         None => {
             let client = remote::build(material.remote_config())?;
             let lane = Lane::new(shown.key.object.to_string(), limits, ctx.wake.objects.clone());
-            let remote =
-                Arc::new(RemoteHandle::new(material.base.as_str().into(), lane, config, client, ctx.clock));
+            let remote = Arc::new(RemoteHandle::new(material.base.as_str().into(), lane, config, client, ctx.clock));
             ctx.remotes().insert(material.budget.clone(), Arc::clone(&remote));
             remote.set_interval(credentials::interval(&shown.spec));
             watch_remote::spawn(ctx, &remote);

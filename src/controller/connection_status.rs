@@ -103,8 +103,11 @@ where
     let body = serde_json::json!({"metadata": {"resourceVersion": shown.metadata.resource_version}, "status": body});
     let params = PatchParams { field_manager: Some(names::OPERATOR.to_owned()), ..PatchParams::default() };
     ctx.metrics.api_write("patch", "connections/status");
-    match within("writing the connection's status", api.patch_status(&shown.key.object.name, &params, &Patch::Merge(&body)))
-        .await
+    match within(
+        "writing the connection's status",
+        api.patch_status(&shown.key.object.name, &params, &Patch::Merge(&body)),
+    )
+    .await
     {
         Ok(written) => {
             tracing::debug!(connection = %shown.key.object, version = ?written.resource_version(), "status written");
@@ -131,13 +134,7 @@ fn status_differs(new: &ConnectionStatus, old: &ConnectionStatus) -> Option<()> 
 }
 
 /// One event a transition.
-async fn announce(
-    ctx: &Context,
-    shown: &Shown,
-    before: Option<String>,
-    reason: ConnectionReason,
-    message: &str,
-) {
+async fn announce(ctx: &Context, shown: &Shown, before: Option<String>, reason: ConnectionReason, message: &str) {
     let about = match shown.key.kind {
         ConnectionKind::VaultConnection => VaultConnection::new(&shown.key.object.name, empty_spec()).object_ref(&()),
         ConnectionKind::ClusterVaultConnection => {
@@ -156,7 +153,9 @@ async fn announce(
     };
     let good = reason == ConnectionReason::Connected;
     // That a new connection works is what everybody expects.
-    if reason == ConnectionReason::Connecting || (good && before.is_none_or(|b| b == ConnectionReason::Connecting.as_str())) {
+    if reason == ConnectionReason::Connecting
+        || (good && before.is_none_or(|b| b == ConnectionReason::Connecting.as_str()))
+    {
         return;
     }
     tracing::info!(connection = %shown.key.object, reason = reason.as_str(), text = %message, "connection");

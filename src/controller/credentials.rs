@@ -247,7 +247,9 @@ fn text(sources: &Sources, of: &KeyRef) -> Result<String, CredentialsError> {
 fn assemble(spec: &ConnectionSpec, sources: &Sources) -> Result<Material, CredentialsError> {
     let providers = [spec.kelvin.is_some(), spec.dreadnode.is_some(), spec.mixpeek.is_some()];
     if providers.iter().filter(|p| **p).count() != 1 {
-        return Err(CredentialsError::Invalid("exactly one provider must be set: kelvin, dreadnode or mixpeek".to_owned()));
+        return Err(CredentialsError::Invalid(
+            "exactly one provider must be set: kelvin, dreadnode or mixpeek".to_owned(),
+        ));
     }
     let (provider, given_url, access, principal) = access(spec, sources)?;
     let url = given_url
@@ -257,7 +259,8 @@ fn assemble(spec: &ConnectionSpec, sources: &Sources) -> Result<Material, Creden
         .map_err(|_| CredentialsError::Invalid("url is not a URL, such as https://acme.kelvin.ai".to_owned()))?;
     if url.scheme() != "https" && !(url.scheme() == "http" && spec.allow_insecure_url == Some(true)) {
         return Err(CredentialsError::Invalid(
-            "url must be https://; an http:// url sends secrets in the clear and needs allowInsecureUrl: true".to_owned(),
+            "url must be https://; an http:// url sends secrets in the clear and needs allowInsecureUrl: true"
+                .to_owned(),
         ));
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -265,9 +268,11 @@ fn assemble(spec: &ConnectionSpec, sources: &Sources) -> Result<Material, Creden
     }
     let tls = spec.tls.clone().unwrap_or_default();
     let ca_bundle = match (&tls.ca_bundle, &tls.ca_ref) {
-        (Some(bundle), _) => Some(STANDARD.decode(bundle.split_whitespace().collect::<String>()).map_err(|_| {
-            CredentialsError::Invalid("tls.caBundle is not the base64 of a PEM bundle".to_owned())
-        })?),
+        (Some(bundle), _) => Some(
+            STANDARD
+                .decode(bundle.split_whitespace().collect::<String>())
+                .map_err(|_| CredentialsError::Invalid("tls.caBundle is not the base64 of a PEM bundle".to_owned()))?,
+        ),
         (None, Some(of)) => {
             let kind = if of.kind == CaKind::Secret { SourceKind::Secret } else { SourceKind::ConfigMap };
             Some(get(sources, kind, &of.name, &of.key)?.expose().to_vec())
@@ -288,7 +293,8 @@ fn assemble(spec: &ConnectionSpec, sources: &Sources) -> Result<Material, Creden
     let timeout = timeout(spec, provider);
     let mut config = Sha256::new();
     config.update(&credential);
-    for field in [ca_bundle.as_deref(), identity.as_ref().map(|(c, _)| c.as_slice()), identity.as_ref().map(|(_, k)| k.expose())]
+    for field in
+        [ca_bundle.as_deref(), identity.as_ref().map(|(c, _)| c.as_slice()), identity.as_ref().map(|(_, k)| k.expose())]
     {
         let field = field.unwrap_or_default();
         config.update((field.len() as u64).to_be_bytes());
@@ -326,7 +332,8 @@ fn access(spec: &ConnectionSpec, sources: &Sources) -> Result<Accessed, Credenti
         let (parts, principal) = match (&auth.client_credentials, &auth.password, &auth.access_token_ref) {
             (Some(auth), None, None) => {
                 let id = text(sources, &auth.client_id_ref)?;
-                let parts = Parts::KelvinClient { realm, id: id.clone(), secret: secret(sources, &auth.client_secret_ref)? };
+                let parts =
+                    Parts::KelvinClient { realm, id: id.clone(), secret: secret(sources, &auth.client_secret_ref)? };
                 (parts, Some(id))
             }
             (None, Some(auth), None) => {

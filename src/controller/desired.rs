@@ -59,11 +59,8 @@ pub fn render_prefix(template: &str, namespace: &str) -> String {
 /// refused; with a prefix, a name that begins with a longer prefix belongs to that namespace (R4).
 #[must_use]
 pub fn names(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Option<Result<String, Issue>>> {
-    let mut names: Vec<Option<Result<String, Issue>>> = spec
-        .data
-        .iter()
-        .map(|entry| entry.pushes().then(|| name(&entry.key, entry.remote_name(), naming)))
-        .collect();
+    let mut names: Vec<Option<Result<String, Issue>>> =
+        spec.data.iter().map(|entry| entry.pushes().then(|| name(&entry.key, entry.remote_name(), naming))).collect();
     let mut users: HashMap<String, Vec<usize>> = HashMap::new();
     for (i, name) in names.iter().enumerate() {
         if let Some(Ok(name)) = name {
@@ -98,7 +95,9 @@ fn name(key: &str, wanted: &str, naming: &Naming<'_>) -> Result<String, Issue> {
         if let Some((namespace, other)) = longer {
             return Err(Issue::new(
                 Reason::OwnedByAnother,
-                format!("key {key}: the entry {stored:?} begins with {other:?}, so it belongs to namespace {namespace}"),
+                format!(
+                    "key {key}: the entry {stored:?} begins with {other:?}, so it belongs to namespace {namespace}"
+                ),
             ));
         }
     }
@@ -111,10 +110,8 @@ mod tests {
     use super::*;
 
     fn spec(keys: &[(&str, Option<&str>)]) -> VaultSecretSpec {
-        let data: Vec<_> = keys
-            .iter()
-            .map(|(k, n)| serde_json::json!({"key": k, "remoteName": n, "value": "v"}))
-            .collect();
+        let data: Vec<_> =
+            keys.iter().map(|(k, n)| serde_json::json!({"key": k, "remoteName": n, "value": "v"})).collect();
         serde_json::from_value(serde_json::json!({"connectionRef": {"name": "c"}, "data": data})).unwrap()
     }
 
@@ -131,7 +128,11 @@ mod tests {
         let refused = names(&spec(&[("STRIPE_API_KEY", None)]), &naming(Provider::Kelvin, None));
         let issue = refused[0].clone().unwrap().unwrap_err();
         assert_eq!(issue.reason, Reason::NameRefused);
-        assert!(issue.message.contains("STRIPE_API_KEY") && issue.message.contains("stripe-api-key"), "{}", issue.message);
+        assert!(
+            issue.message.contains("STRIPE_API_KEY") && issue.message.contains("stripe-api-key"),
+            "{}",
+            issue.message
+        );
     }
 
     #[test]

@@ -99,7 +99,9 @@ impl Entries {
                 Some((_, old)) => {
                     if old.claimant.hold > claim.claimant.hold {
                         freed.extend(entry.claims.iter().map(|(k, _)| k.clone()).filter(|k| k != key));
-                        if let Some((_, old)) = entry.claims.iter_mut().find(|(k, c)| k == key && c.connection == claim.connection) {
+                        if let Some((_, old)) =
+                            entry.claims.iter_mut().find(|(k, c)| k == key && c.connection == claim.connection)
+                        {
                             *old = claim;
                         }
                     } else {
@@ -190,7 +192,9 @@ impl Entries {
             .values()
             .flat_map(|e| &e.claims)
             .filter(|(k, c)| {
-                c.claimant.hold == Hold::Ours && *c.connection == *connection && (namespace.is_empty() || *k.namespace == *namespace)
+                c.claimant.hold == Hold::Ours
+                    && *c.connection == *connection
+                    && (namespace.is_empty() || *k.namespace == *namespace)
             })
             .count()
     }

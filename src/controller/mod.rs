@@ -1,6 +1,7 @@
 //! The controllers: watches come in, objects and connections are reconciled.
 
 pub mod backoff;
+pub mod changes;
 pub mod choose;
 pub mod connection;
 pub mod connection_status;
@@ -21,6 +22,7 @@ pub mod refs;
 pub mod report;
 pub mod route;
 pub mod save;
+pub mod scrape;
 pub mod send;
 pub mod store;
 pub mod values;

@@ -149,14 +149,15 @@ impl<'a> Pass<'a> {
         let display = self.vs.spec.connection_ref.display();
         let deleting = self.is_deleting();
         if let Some(handle) = self.route.handle.clone() {
-            let forgotten: Vec<Row> = self
-                .rows
-                .extract_if(.., |r| r.connection == display && r.incarnation != handle.incarnation)
-                .collect();
+            let forgotten: Vec<Row> =
+                self.rows.extract_if(.., |r| r.connection == display && r.incarnation != handle.incarnation).collect();
             for row in forgotten.iter().filter(|r| r.holds()) {
                 self.warn(
                     "EntryLeft",
-                    format!("{} points at another remote now: entry {:?} at the old one is left", row.connection, row.remote_name),
+                    format!(
+                        "{} points at another remote now: entry {:?} at the old one is left",
+                        row.connection, row.remote_name
+                    ),
                 );
             }
         }
@@ -226,7 +227,9 @@ impl<'a> Pass<'a> {
         let moved = self.rows.iter().position(|r| {
             r.connection != display
                 && r.remote_name == name
-                && self.handle_of(r).is_some_and(|h| Some(&h.remote.base) == base.as_ref() && h.incarnation == r.incarnation)
+                && self
+                    .handle_of(r)
+                    .is_some_and(|h| Some(&h.remote.base) == base.as_ref() && h.incarnation == r.incarnation)
         });
         if let Some(moved) = moved {
             display.clone_into(&mut self.rows[moved].connection);
@@ -297,7 +300,10 @@ impl<'a> Pass<'a> {
                 let key = &self.vs.spec.data[want.index].key;
                 want.issue = Some(Issue::new(
                     Reason::OwnedByAnother,
-                    format!("key {key}: the entry {:?} at {} belongs to VaultSecret {}", id.name, handle.display, taken.by),
+                    format!(
+                        "key {key}: the entry {:?} at {} belongs to VaultSecret {}",
+                        id.name, handle.display, taken.by
+                    ),
                 ));
                 self.rows[row].state = EntryState::Conflict;
                 self.rows[row].message = format!("belongs to VaultSecret {}", taken.by);

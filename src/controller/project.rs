@@ -63,7 +63,9 @@ impl Pass<'_> {
         if !entry.pushes() {
             return true;
         }
-        let (Some(row), Ok(value)) = (want.row.map(|r| &self.rows[r]), &values.by_index[want.index]) else { return false };
+        let (Some(row), Ok(value)) = (want.row.map(|r| &self.rows[r]), &values.by_index[want.index]) else {
+            return false;
+        };
         let recorded = row.fingerprint.as_deref();
         let print = self.ctx.keys.fingerprint_like(recorded, &self.uid(), &row.remote_name, value.text.expose());
         row.is_ours()

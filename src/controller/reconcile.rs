@@ -304,7 +304,8 @@ fn show_queued(pass: &mut Pass<'_>, group: &[Due], place: Place) {
     for one in group {
         let row = &mut pass.rows[one.row];
         // Told once when it begins to wait; a failure that was told stays.
-        if matches!(row.state, EntryState::Failed | EntryState::Queued | EntryState::Leaving) && !row.message.is_empty() {
+        if matches!(row.state, EntryState::Failed | EntryState::Queued | EntryState::Leaving) && !row.message.is_empty()
+        {
             continue;
         }
         if one.write != Write::Delete {
@@ -398,8 +399,7 @@ fn findings(pass: &Pass<'_>, projection: &Projection) -> Findings {
 async fn finish_deletion(pass: &mut Pass<'_>, base: VaultSecretStatus) -> Result<bool, ReconcileError> {
     let since = pass.vs.metadata.deletion_timestamp.as_ref().map_or(pass.now, |t| t.0);
     let deadline = after(since, pass.ctx.settings.finalizer_deadline);
-    let left: Vec<String> =
-        pass.rows.iter().map(|r| format!("{:?} at {}", r.remote_name, r.connection)).collect();
+    let left: Vec<String> = pass.rows.iter().map(|r| format!("{:?} at {}", r.remote_name, r.connection)).collect();
     let overdue = pass.now >= deadline;
     if !left.is_empty() && !overdue {
         pass.look_again(deadline);
@@ -434,7 +434,8 @@ async fn finish_deletion(pass: &mut Pass<'_>, base: VaultSecretStatus) -> Result
 /// An event where `Ready` became something that a person should know of, and where that ended.
 fn note_transition(pass: &mut Pass<'_>, old: &VaultSecretStatus, new: &VaultSecretStatus) {
     let ready = |s: &VaultSecretStatus| {
-        crate::api::condition::find(&s.conditions, "Ready").map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
+        crate::api::condition::find(&s.conditions, "Ready")
+            .map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
     };
     let Some((status, reason, message)) = ready(new) else { return };
     let before = ready(old);
@@ -452,7 +453,11 @@ fn note_transition(pass: &mut Pass<'_>, old: &VaultSecretStatus, new: &VaultSecr
             pass.notes.push(super::pass::Note { warning: false, reason: known.as_str(), text: message });
         }
     } else {
-        pass.notes.push(super::pass::Note { warning: *known != Reason::Suspended, reason: known.as_str(), text: message });
+        pass.notes.push(super::pass::Note {
+            warning: *known != Reason::Suspended,
+            reason: known.as_str(),
+            text: message,
+        });
     }
 }
 

@@ -83,7 +83,8 @@ impl Refs {
             entry.users.insert(user.clone());
             state.entries.insert(new.clone(), entry);
         }
-        let old = if refs.is_empty() { state.by_user.remove(user) } else { state.by_user.insert(user.clone(), refs.clone()) };
+        let old =
+            if refs.is_empty() { state.by_user.remove(user) } else { state.by_user.insert(user.clone(), refs.clone()) };
         for gone in old.into_iter().flatten().filter(|o| !refs.contains(o)) {
             if let Some(entry) = state.entries.get_mut(&gone) {
                 entry.users.remove(user);

@@ -168,7 +168,9 @@ pub fn conditions(status: &mut VaultSecretStatus, findings: &Findings, generatio
         (None, _) if findings.no_target => {
             set(types::PROJECTED, "True", "NoTarget", "creationPolicy is None: there is no Secret".to_owned());
         }
-        (None, true) => set(types::PROJECTED, "True", Reason::Synced.as_str(), "the Secret shows the current set".to_owned()),
+        (None, true) => {
+            set(types::PROJECTED, "True", Reason::Synced.as_str(), "the Secret shows the current set".to_owned())
+        }
         (None, false) => {
             let reason = pushed.as_ref().map_or(Reason::Pushing, |(r, _)| *r);
             let message = "the Secret keeps the last complete set until every entry is acknowledged".to_owned();

@@ -38,7 +38,8 @@ impl Route {
         let display = key.display();
         let without = |issue, passing| Self { handle: None, problem: Some(Problem { issue, passing, always: true }) };
         if key.kind == ConnectionKind::ClusterVaultConnection && !ctx.settings.is_cluster_wide() {
-            let text = format!("{display}: the operator works in a list of namespaces only, without ClusterVaultConnections");
+            let text =
+                format!("{display}: the operator works in a list of namespaces only, without ClusterVaultConnections");
             return without(Issue::new(Reason::NotAllowed, text), false);
         }
         let Some(generation) = generation_of(ctx, &key) else {

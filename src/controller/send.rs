@@ -85,7 +85,8 @@ impl Pass<'_> {
             let turn = &turn;
             let row = &self.rows[one.row];
             let entry = EntryRef { name: row.remote_name.clone(), id: row.remote_id.clone() };
-            let id = EntryId { remote: std::sync::Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
+            let id =
+                EntryId { remote: std::sync::Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
             let (client, ctx, handle) = (&client, self.ctx, &handle);
             futures.push(async move {
                 let sent_at = ctx.clock.now();
@@ -247,7 +248,9 @@ impl Pass<'_> {
         let (connection, name) = (row.connection.clone(), row.remote_name.clone());
         let memo = self.state.memo(&connection, &name, now);
         let pace = match error.class {
-            ErrorClass::Invalid | ErrorClass::Forbidden | ErrorClass::Refused | ErrorClass::NoCredits => backoff::PERMANENT,
+            ErrorClass::Invalid | ErrorClass::Forbidden | ErrorClass::Refused | ErrorClass::NoCredits => {
+                backoff::PERMANENT
+            }
             _ => backoff::TRANSIENT,
         };
         let mut next = memo.backoff.failed(pace, now, jittered);

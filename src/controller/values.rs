@@ -185,10 +185,9 @@ fn wanted_values(pass: &Pass<'_>) -> Vec<WantedValue> {
             let generate = entry.value_from.as_ref()?.generate.clone()?;
             let row = want.row.map(|i| &pass.rows[i]).filter(|_| want.issue.is_none());
             // An entry that is somebody else's is not one that a later VaultSecret of this name may take for its own.
-            let entries = row.filter(|r| r.state != EntryState::Conflict).map(|r| EscrowEntry {
-                connection: r.connection.clone(),
-                remote_name: r.remote_name.clone(),
-            });
+            let entries = row
+                .filter(|r| r.state != EntryState::Conflict)
+                .map(|r| EscrowEntry { connection: r.connection.clone(), remote_name: r.remote_name.clone() });
             Some(WantedValue { key: entry.key.clone(), generate, entries: entries.into_iter().collect() })
         })
         .collect()

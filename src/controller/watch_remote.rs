@@ -20,11 +20,9 @@ pub fn spawn(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
     tokio::spawn(async move {
         let seen = Arc::clone(&remote);
         remote
-            .run(move |event| {
-                match event {
-                    Event::Listed(snapshot) => judge(&ctx, &seen, &snapshot),
-                    Event::Changed => changed(&ctx, &seen),
-                }
+            .run(move |event| match event {
+                Event::Listed(snapshot) => judge(&ctx, &seen, &snapshot),
+                Event::Changed => changed(&ctx, &seen),
             })
             .await;
     });
@@ -76,8 +74,7 @@ fn judge(ctx: &Context, remote: &RemoteHandle, snapshot: &Arc<Snapshot>) {
     ctx.entries.for_each(&remote.base, |key, claim, trace| {
         let trace = Trace { read_at: Some(claim.read_at), ..trace.clone() };
         if claim.claimant.hold == Hold::Ours {
-            let namespace =
-                if claim.connection.starts_with("ClusterVaultConnection/") { "" } else { &key.namespace };
+            let namespace = if claim.connection.starts_with("ClusterVaultConnection/") { "" } else { &key.namespace };
             let tally = tallies.entry((namespace.to_owned(), Arc::clone(&claim.connection))).or_default();
             tally.own += 1;
             if counts(snapshot.span, &trace) {

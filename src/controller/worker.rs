@@ -20,11 +20,8 @@ const AFTER_PANIC: Duration = Duration::from_secs(30);
 /// Reconciles every key that comes in, until `end`; then waits for those that run.
 ///
 /// `reconcile` returns how long to wait before the key is looked at again. How many run at one time is its own affair.
-pub async fn run<K, F>(
-    mut woken: mpsc::UnboundedReceiver<K>,
-    reconcile: impl Fn(K) -> F,
-    end: CancellationToken,
-) where
+pub async fn run<K, F>(mut woken: mpsc::UnboundedReceiver<K>, reconcile: impl Fn(K) -> F, end: CancellationToken)
+where
     K: Clone + Eq + Hash + Unpin + Send + std::fmt::Debug + 'static,
     F: Future<Output = Duration> + Send + 'static,
 {
@@ -50,13 +47,17 @@ pub async fn run<K, F>(
             }
         };
         match next {
-            Next::Woken(key) => drop(requests.send(ScheduleRequest { message: key, run_at: Instant::now().into_std() })),
+            Next::Woken(key) => drop(requests.send(ScheduleRequest { message: key, run_at: Instant::now() })),
             Next::Due(key) => {
                 running.insert(key.clone());
                 let task = tokio::spawn(reconcile(key.clone()));
                 tasks.push(task.map(move |result| {
                     let wait = result.unwrap_or_else(|error| {
-                        tracing::error!(?key, panicked = error.is_panic(), "a reconcile did not end; it is tried again");
+                        tracing::error!(
+                            ?key,
+                            panicked = error.is_panic(),
+                            "a reconcile did not end; it is tried again"
+                        );
                         AFTER_PANIC
                     });
                     (key, wait)
@@ -65,7 +66,7 @@ pub async fn run<K, F>(
             Next::Done(key, wait) => {
                 running.remove(&key);
                 let run_at = Instant::now() + wait.min(Duration::from_secs(86_400));
-                let _ = requests.send(ScheduleRequest { message: key, run_at: run_at.into_std() });
+                let _ = requests.send(ScheduleRequest { message: key, run_at: run_at });
             }
         }
     }

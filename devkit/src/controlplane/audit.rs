@@ -50,12 +50,7 @@ pub struct AuditLog {
 impl AuditLog {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
-            reader: Arc::new(Mutex::new(Reader {
-                path,
-                offset: 0,
-                partial: Vec::new(),
-                records: Records::default(),
-            })),
+            reader: Arc::new(Mutex::new(Reader { path, offset: 0, partial: Vec::new(), records: Records::default() })),
         }
     }
 
@@ -80,17 +75,10 @@ impl AuditLog {
     ///
     /// # Panics
     /// When the log cannot be read.
-    pub fn requests_after(
-        &self,
-        mark: AuditMark,
-        mut wanted: impl FnMut(&AuditRecord) -> bool,
-    ) -> Vec<AuditRecord> {
+    pub fn requests_after(&self, mark: AuditMark, mut wanted: impl FnMut(&AuditRecord) -> bool) -> Vec<AuditRecord> {
         self.with_records(|records| {
             let new = records.get(mark.0..).unwrap_or_default();
-            new.iter()
-                .filter(|record| wanted(record))
-                .cloned()
-                .collect()
+            new.iter().filter(|record| wanted(record)).cloned().collect()
         })
     }
 
@@ -127,11 +115,7 @@ impl Reader {
         file.seek(SeekFrom::Start(self.offset))?;
         let read = file.read_to_end(&mut self.partial)?;
         self.offset += read as u64;
-        let whole = self
-            .partial
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |end| end + 1);
+        let whole = self.partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let lines: Vec<u8> = self.partial.drain(..whole).collect();
         for line in lines.split(|byte| *byte == b'\n') {
             if !line.is_empty() {
@@ -274,8 +258,7 @@ mod tests {
 
     #[test]
     fn a_line_becomes_a_record() {
-        let (id, stage, record) =
-            parse(line("a", "ResponseComplete", "patch", 200).as_bytes()).unwrap();
+        let (id, stage, record) = parse(line("a", "ResponseComplete", "patch", 200).as_bytes()).unwrap();
         assert_eq!((id.as_str(), stage), ("a", Stage::ResponseComplete));
         assert_eq!(
             record,
@@ -301,10 +284,7 @@ mod tests {
             "requestReceivedTimestamp": "2026-11-26T06:49:00Z"})
         .to_string();
         let (_, _, record) = parse(text.as_bytes()).unwrap();
-        assert_eq!(
-            (record.resource.as_str(), record.uri.as_str(), record.code),
-            ("", "/version", 0)
-        );
+        assert_eq!((record.resource.as_str(), record.uri.as_str(), record.code), ("", "/version", 0));
     }
 
     #[test]
@@ -326,17 +306,13 @@ mod tests {
         assert_eq!(log.requests(|_| true).len(), 0, "no file, no request");
 
         let mut file = File::create(&path).unwrap();
-        let (first, second) = (
-            line("a", "ResponseComplete", "get", 200),
-            line("b", "ResponseComplete", "list", 200),
-        );
+        let (first, second) = (line("a", "ResponseComplete", "get", 200), line("b", "ResponseComplete", "list", 200));
         let (head, rest) = second.split_at(40);
         write!(file, "{first}\n{head}").unwrap();
         assert_eq!(log.requests(|_| true).len(), 1);
         let mark = log.mark();
         writeln!(file, "{rest}").unwrap();
-        let verbs =
-            |records: Vec<AuditRecord>| records.into_iter().map(|r| r.verb).collect::<Vec<_>>();
+        let verbs = |records: Vec<AuditRecord>| records.into_iter().map(|r| r.verb).collect::<Vec<_>>();
         assert_eq!(verbs(log.requests_after(mark, |_| true)), ["list"]);
         assert_eq!(verbs(log.clone().requests(|_| true)), ["get", "list"]);
         assert_eq!(verbs(log.requests(|r| r.verb == "list")), ["list"]);

@@ -103,9 +103,7 @@ impl Binaries {
         if let Some(folder) = search.assets.as_deref() {
             match missing(folder, NEEDED).as_slice() {
                 [] => {
-                    return Ok(Self {
-                        folder: folder.to_owned(),
-                    });
+                    return Ok(Self { folder: folder.to_owned() });
                 }
                 names => build::say(&format!(
                     "KUBEBUILDER_ASSETS ({}) has no {}: using the control plane built from Go modules",
@@ -117,12 +115,9 @@ impl Binaries {
         let cache = search.cache.as_deref().ok_or(BinariesError::NoCache)?;
         let module = Path::new(MODULE);
         let go_mod = module.join("go.mod");
-        let pins = fs::read_to_string(&go_mod)
-            .map_err(BinariesError::io(format!("reading {}", go_mod.display())))?;
+        let pins = fs::read_to_string(&go_mod).map_err(BinariesError::io(format!("reading {}", go_mod.display())))?;
         let plan = build::Plan::new(module, &pins);
-        let folder = cache
-            .join("vaultsecret-devkit")
-            .join(format!("controlplane-{}", key(&pins, &plan.ldflags)));
+        let folder = cache.join("vaultsecret-devkit").join(format!("controlplane-{}", key(&pins, &plan.ldflags)));
         build::ensure(&plan, &folder, search.path.as_ref())?;
         Ok(Self { folder })
     }
@@ -139,9 +134,7 @@ struct Search {
 impl Search {
     fn from_environment() -> Self {
         Self {
-            assets: env::var_os("KUBEBUILDER_ASSETS")
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from),
+            assets: env::var_os("KUBEBUILDER_ASSETS").filter(|value| !value.is_empty()).map(PathBuf::from),
             cache: cache_home(env::var_os("XDG_CACHE_HOME"), env::home_dir()),
             path: env::var_os("PATH"),
         }
@@ -152,19 +145,12 @@ impl Search {
 fn cache_home(xdg: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
     xdg.map(PathBuf::from)
         .filter(|path| path.is_absolute())
-        .or_else(|| {
-            home.filter(|path| path.is_absolute())
-                .map(|path| path.join(".cache"))
-        })
+        .or_else(|| home.filter(|path| path.is_absolute()).map(|path| path.join(".cache")))
 }
 
 /// Those of `names` that are no file in `folder`.
 pub(super) fn missing<'a>(folder: &Path, names: &[&'a str]) -> Vec<&'a str> {
-    names
-        .iter()
-        .copied()
-        .filter(|name| !folder.join(name).is_file())
-        .collect()
+    names.iter().copied().filter(|name| !folder.join(name).is_file()).collect()
 }
 
 /// A name for what is built from these pins with these flags. Not a matter of security: a collision would need two of our
@@ -218,10 +204,7 @@ mod tests {
     #[test]
     fn complete_assets_are_used_and_kubectl_is_optional() {
         let folder = folder_with(NEEDED);
-        let search = Search {
-            assets: Some(folder.path().to_owned()),
-            ..Search::default()
-        };
+        let search = Search { assets: Some(folder.path().to_owned()), ..Search::default() };
         let found = Binaries::find_with(&search).unwrap();
         assert_eq!(found.folder(), folder.path());
         assert_eq!(found.kubectl(), None);
@@ -234,11 +217,7 @@ mod tests {
         let assets = folder_with(&["etcd", "kube-apiserver", "kubectl"]);
         let cache = tempfile::tempdir().unwrap();
         for path in [None, Some(OsString::new())] {
-            let search = Search {
-                assets: Some(assets.path().to_owned()),
-                cache: Some(cache.path().to_owned()),
-                path,
-            };
+            let search = Search { assets: Some(assets.path().to_owned()), cache: Some(cache.path().to_owned()), path };
             let error = Binaries::find_with(&search).unwrap_err().to_string();
             assert_eq!(
                 error,
@@ -251,9 +230,7 @@ mod tests {
 
     #[test]
     fn without_a_cache_folder_the_error_names_the_variables() {
-        let error = Binaries::find_with(&Search::default())
-            .unwrap_err()
-            .to_string();
+        let error = Binaries::find_with(&Search::default()).unwrap_err().to_string();
         assert!(error.contains("XDG_CACHE_HOME or HOME"), "{error}");
     }
 
@@ -261,14 +238,8 @@ mod tests {
     fn the_cache_folder_follows_the_xdg_specification() {
         let home = || Some(PathBuf::from("/home/me"));
         assert_eq!(cache_home(Some("/x".into()), home()), Some("/x".into()));
-        assert_eq!(
-            cache_home(Some("x".into()), home()),
-            Some("/home/me/.cache".into())
-        );
-        assert_eq!(
-            cache_home(Some("".into()), home()),
-            Some("/home/me/.cache".into())
-        );
+        assert_eq!(cache_home(Some("x".into()), home()), Some("/home/me/.cache".into()));
+        assert_eq!(cache_home(Some("".into()), home()), Some("/home/me/.cache".into()));
         assert_eq!(cache_home(None, home()), Some("/home/me/.cache".into()));
         assert_eq!(cache_home(None, Some("".into())), None);
     }

@@ -15,10 +15,7 @@ use super::process::Process;
 const PROGRAMS: &[(&str, &str)] = &[
     ("etcd", "go.etcd.io/etcd/server/v3"),
     ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-    (
-        "kube-controller-manager",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-    ),
+    ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
     ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
 ];
 
@@ -38,13 +35,9 @@ impl Plan {
     /// Reads what go.mod pins.
     pub(super) fn new(module: &Path, go_mod: &str) -> Self {
         let word_after = |first: &str| {
-            go_mod.lines().find_map(|line| {
-                line.trim()
-                    .strip_prefix(first)?
-                    .strip_prefix(' ')?
-                    .split_whitespace()
-                    .next()
-            })
+            go_mod
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(first)?.strip_prefix(' ')?.split_whitespace().next())
         };
         let kubernetes = word_after("k8s.io/kubernetes").unwrap_or("v0.0.0");
         Self {
@@ -61,16 +54,8 @@ fn ldflags(version: &str) -> String {
     let mut numbers = version.trim_start_matches('v').split('.');
     let (major, minor) = (numbers.next().unwrap_or("0"), numbers.next().unwrap_or("0"));
     let mut flags = String::from("-s -w");
-    for package in [
-        "k8s.io/component-base/version",
-        "k8s.io/client-go/pkg/version",
-    ] {
-        for (name, value) in [
-            ("Version", version),
-            ("Major", major),
-            ("Minor", minor),
-            ("TreeState", "clean"),
-        ] {
+    for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
+        for (name, value) in [("Version", version), ("Major", major), ("Minor", minor), ("TreeState", "clean")] {
             flags.push_str(&format!(" -X {package}.git{name}={value}"));
         }
     }
@@ -84,21 +69,14 @@ pub(super) fn say(line: &str) {
 }
 
 /// Sees to it that every program is in `folder`. Of several processes that ask at once, one builds and the others wait.
-pub(super) fn ensure(
-    plan: &Plan,
-    folder: &Path,
-    path: Option<&OsString>,
-) -> Result<(), BinariesError> {
+pub(super) fn ensure(plan: &Plan, folder: &Path, path: Option<&OsString>) -> Result<(), BinariesError> {
     let names: Vec<&str> = PROGRAMS.iter().map(|(name, _)| *name).collect();
     if missing(folder, &names).is_empty() {
         return Ok(());
     }
-    let go = find_go(path).ok_or_else(|| BinariesError::NoGo {
-        needed: plan.go_version.clone(),
-    })?;
+    let go = find_go(path).ok_or_else(|| BinariesError::NoGo { needed: plan.go_version.clone() })?;
     check_version(plan, &go)?;
-    fs::create_dir_all(folder)
-        .map_err(BinariesError::io(format!("making {}", folder.display())))?;
+    fs::create_dir_all(folder).map_err(BinariesError::io(format!("making {}", folder.display())))?;
     // Held until the function returns; the kernel lets it go when the process dies.
     let _lock = lock(&folder.join(".lock"))?;
     for (position, (name, package)) in PROGRAMS.iter().enumerate() {
@@ -112,10 +90,7 @@ pub(super) fn ensure(
 }
 
 fn lock(path: &Path) -> Result<File, BinariesError> {
-    let failed = |source| BinariesError::Io {
-        what: format!("locking {}", path.display()),
-        source,
-    };
+    let failed = |source| BinariesError::Io { what: format!("locking {}", path.display()), source };
     let file = File::create(path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
@@ -148,10 +123,7 @@ fn build(
         partial.clone().into(),
         package.into(),
     ];
-    say(&format!(
-        "building {of}; it is kept in {}",
-        folder.display()
-    ));
+    say(&format!("building {of}; it is kept in {}", folder.display()));
     let began = Instant::now();
     let mut next = PULSE;
     let mut process = Process::spawn(name, go, args, &log, |command: &mut Command| {
@@ -165,10 +137,7 @@ fn build(
     })
     .map_err(failed("starting the build of"))?;
     let status = loop {
-        if let Some(status) = process
-            .try_wait()
-            .map_err(failed("awaiting the build of"))?
-        {
+        if let Some(status) = process.try_wait().map_err(failed("awaiting the build of"))? {
             break status;
         }
         if began.elapsed() >= next {
@@ -178,10 +147,7 @@ fn build(
         thread::sleep(Duration::from_millis(100));
     };
     if !status.success() {
-        return Err(BinariesError::Build {
-            program: name,
-            output: process.log_tail(),
-        });
+        return Err(BinariesError::Build { program: name, output: process.log_tail() });
     }
     // The name appears with the finished file only.
     fs::rename(&partial, folder.join(name)).map_err(failed("keeping"))?;
@@ -292,17 +258,11 @@ mod tests {
     #[test]
     fn a_failed_build_shows_what_go_said_and_leaves_no_program() {
         let folder = tempfile::tempdir().unwrap();
-        let path = fake_go(
-            folder.path(),
-            "[ \"$1\" = env ] && { echo go1.26.0; exit; }; echo 'disk full' >&2; exit 1",
-        );
+        let path = fake_go(folder.path(), "[ \"$1\" = env ] && { echo go1.26.0; exit; }; echo 'disk full' >&2; exit 1");
         let plan = Plan::new(folder.path(), GO_MOD);
         let out = folder.path().join("out");
         let error = ensure(&plan, &out, Some(&path)).unwrap_err();
-        assert!(
-            error.to_string().contains("building etcd failed"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("building etcd failed"), "{error}");
         assert!(error.to_string().contains("disk full"), "{error}");
         assert!(!out.join("etcd").exists());
     }
@@ -327,9 +287,6 @@ mod tests {
         let calls = fs::read_to_string(calls).unwrap();
         let packages: Vec<&str> = PROGRAMS.iter().map(|(_, package)| *package).collect();
         assert_eq!(calls.lines().collect::<Vec<_>>(), packages);
-        assert_eq!(
-            fs::read_to_string(out.join("kubectl")).unwrap(),
-            "program\n"
-        );
+        assert_eq!(fs::read_to_string(out.join("kubectl")).unwrap(), "program\n");
     }
 }

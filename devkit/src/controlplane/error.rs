@@ -36,9 +36,7 @@ pub enum Error {
         log: String,
     },
     /// A process did not become ready in time.
-    #[error(
-        "{process} was not ready after {after:?} (last answer: {last}); the end of its log:\n{log}"
-    )]
+    #[error("{process} was not ready after {after:?} (last answer: {last}); the end of its log:\n{log}")]
     NotReady {
         /// Which process.
         process: &'static str,
@@ -82,10 +80,7 @@ impl Error {
     /// An [`Error::Api`], for `map_err`.
     pub(super) fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
-        move |source| Self::Api {
-            what,
-            source: Box::new(source),
-        }
+        move |source| Self::Api { what, source: Box::new(source) }
     }
 }
 

@@ -9,14 +9,8 @@ const SERVICE_RANGE: &str = "10.0.0.0/24";
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// What the API server's certificate is valid for.
-pub(super) const SERVER_NAMES: &[&str] = &[
-    "127.0.0.1",
-    "localhost",
-    "kubernetes",
-    "kubernetes.default",
-    "kubernetes.default.svc",
-    "10.0.0.1",
-];
+pub(super) const SERVER_NAMES: &[&str] =
+    &["127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.0.0.1"];
 
 /// The controllers that tests and the demo lean on. Of the others most watch nodes, volumes or certificates, which nobody
 /// makes here, and each costs memory and a slower start.
@@ -49,9 +43,7 @@ pub(super) struct Layout {
 impl Layout {
     /// The files under `root`.
     pub(super) fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-        }
+        Self { root: root.to_owned() }
     }
 
     /// One of the files.
@@ -86,12 +78,7 @@ impl Layout {
     }
 
     /// The API server's arguments.
-    pub(super) fn apiserver(
-        &self,
-        port: u16,
-        controller_manager: bool,
-        more: &[String],
-    ) -> Vec<String> {
+    pub(super) fn apiserver(&self, port: u16, controller_manager: bool, more: &[String]) -> Vec<String> {
         let mut args = vec![
             format!("--etcd-servers=unix://{}", self.text("etcd.sock")),
             "--bind-address=127.0.0.1".into(),
@@ -106,10 +93,7 @@ impl Layout {
             format!("--client-ca-file={}", self.text("ca.crt")),
             format!("--service-account-issuer={ISSUER}"),
             format!("--service-account-key-file={}", self.text("tokens.pub")),
-            format!(
-                "--service-account-signing-key-file={}",
-                self.text("tokens.key")
-            ),
+            format!("--service-account-signing-key-file={}", self.text("tokens.key")),
             "--authorization-mode=RBAC".into(),
             "--allow-privileged=true".into(),
             "--max-requests-inflight=2000".into(),
@@ -133,15 +117,9 @@ impl Layout {
     /// The controller manager's arguments.
     pub(super) fn controller_manager(&self) -> Vec<String> {
         vec![
-            format!(
-                "--kubeconfig={}",
-                self.text("controller-manager.kubeconfig")
-            ),
+            format!("--kubeconfig={}", self.text("controller-manager.kubeconfig")),
             format!("--controllers={}", CONTROLLERS.join(",")),
-            format!(
-                "--service-account-private-key-file={}",
-                self.text("tokens.key")
-            ),
+            format!("--service-account-private-key-file={}", self.text("tokens.key")),
             format!("--root-ca-file={}", self.text("ca.crt")),
             "--leader-elect=false".into(),
             "--secure-port=0".into(),

@@ -18,13 +18,7 @@ pub(super) enum Credential<'a> {
 }
 
 /// A kubeconfig with one context. Every value is an address, a DNS label or base64 (tokens base64url), so none needs quoting.
-pub(super) fn text(
-    url: &str,
-    ca_pem: &str,
-    user: &str,
-    namespace: &str,
-    credential: &Credential<'_>,
-) -> String {
+pub(super) fn text(url: &str, ca_pem: &str, user: &str, namespace: &str, credential: &Credential<'_>) -> String {
     let ca = STANDARD.encode(ca_pem);
     let credential = match credential {
         Credential::Certificate(signed) => format!(
@@ -61,11 +55,7 @@ users:
 pub(super) fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let unique = uuid::Uuid::new_v4().simple().to_string();
     let partial = path.with_extension(unique);
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&partial)?;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
     file.write_all(text.as_bytes())?;
     std::fs::rename(&partial, path)
 }

@@ -64,11 +64,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            controller_manager: true,
-            apiserver_args: Vec::new(),
-            deadline: Duration::from_secs(120),
-        }
+        Self { controller_manager: true, apiserver_args: Vec::new(), deadline: Duration::from_secs(120) }
     }
 }
 
@@ -105,10 +101,7 @@ impl ControlPlane {
     /// When it cannot be started; the message says why.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
-        match SHARED
-            .get_or_try_init(|| Self::start(Options::default()))
-            .await
-        {
+        match SHARED.get_or_try_init(|| Self::start(Options::default())).await {
             Ok(shared) => shared,
             Err(error) => panic!("no control plane: {}", chain(&error)),
         }
@@ -120,15 +113,10 @@ impl ControlPlane {
     /// When the API server refuses.
     pub async fn namespace(&self, prefix: &str) -> String {
         let namespace = Namespace {
-            metadata: ObjectMeta {
-                generate_name: Some(format!("{prefix}-")),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() },
             ..Namespace::default()
         };
-        let created = Api::<Namespace>::all(self.admin_client())
-            .create(&PostParams::default(), &namespace)
-            .await;
+        let created = Api::<Namespace>::all(self.admin_client()).create(&PostParams::default(), &namespace).await;
         match created {
             Ok(namespace) => namespace.metadata.name.unwrap_or_default(),
             Err(error) => panic!("making a namespace for {prefix}: {}", chain(&error)),
@@ -154,16 +142,9 @@ impl ControlPlane {
     }
 
     /// Writes a kubeconfig file for a service account (which must exist), with a token that outlives every test.
-    pub async fn service_account_kubeconfig(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<PathBuf, Error> {
+    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf, Error> {
         let asked = TokenRequest {
-            spec: Some(TokenRequestSpec {
-                expiration_seconds: Some(TOKEN_SECONDS),
-                ..TokenRequestSpec::default()
-            }),
+            spec: Some(TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() }),
             ..TokenRequest::default()
         };
         let answer = Api::<ServiceAccount>::namespaced(self.admin_client(), namespace)
@@ -171,16 +152,9 @@ impl ControlPlane {
             .await
             .map_err(Error::api(format!("make a token for {namespace}/{name}")))?;
         let token = answer.status.unwrap_or_default().token.unwrap_or_default();
-        let text = kubeconfig::text(
-            &self.url,
-            &self.ca_pem,
-            name,
-            namespace,
-            &Credential::Token(&token),
-        );
+        let text = kubeconfig::text(&self.url, &self.ca_pem, name, namespace, &Credential::Token(&token));
         let path = self.layout.file(&format!("{namespace}.{name}.kubeconfig"));
-        kubeconfig::write_private(&path, &text)
-            .map_err(Error::io(format!("writing {}", path.display())))?;
+        kubeconfig::write_private(&path, &text).map_err(Error::io(format!("writing {}", path.display())))?;
         Ok(path)
     }
 
@@ -218,36 +192,25 @@ impl ControlPlane {
     /// Names and ids of the running processes, to measure them.
     pub fn process_ids(&self) -> Vec<(&'static str, u32)> {
         let processes = self.processes();
-        [
-            &processes.etcd,
-            &processes.apiserver,
-            &processes.controller_manager,
-        ]
-        .into_iter()
-        .flatten()
-        .map(|process| (process.name(), process.id()))
-        .collect()
+        [&processes.etcd, &processes.apiserver, &processes.controller_manager]
+            .into_iter()
+            .flatten()
+            .map(|process| (process.name(), process.id()))
+            .collect()
     }
 
     fn processes(&self) -> MutexGuard<'_, Processes> {
         // Every change under the lock is one assignment, so a panic elsewhere leaves nothing half done.
-        self.processes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Reads a kubeconfig file. A proxy from the environment is for the world outside, never for a server on this machine.
 async fn load(path: &Path) -> Result<kube::Config, Error> {
-    let failed = |source| Error::Kubeconfig {
-        path: path.to_owned(),
-        source: Box::new(source),
-    };
+    let failed = |source| Error::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
     let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
     let mut config =
-        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .map_err(failed)?;
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(failed)?;
     config.proxy_url = None;
     Ok(config)
 }

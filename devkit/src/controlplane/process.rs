@@ -70,12 +70,7 @@ impl Process {
             .stderr(output)
             .process_group(0);
         adjust(&mut command);
-        Ok(Self {
-            name,
-            child: command.spawn()?,
-            log: log.to_owned(),
-            log_start,
-        })
+        Ok(Self { name, child: command.spawn()?, log: log.to_owned(), log_start })
     }
 
     /// What the process is called in errors.
@@ -124,15 +119,8 @@ impl Drop for Process {
 
 /// `kill` is a shell builtin everywhere, while the program of that name is missing from slim images.
 fn signal(name: &str, id: u32) -> io::Result<()> {
-    let output = Command::new("/bin/sh")
-        .args([
-            "-c",
-            "kill -s \"$1\" \"$2\"",
-            "signal",
-            name,
-            &id.to_string(),
-        ])
-        .output()?;
+    let output =
+        Command::new("/bin/sh").args(["-c", "kill -s \"$1\" \"$2\"", "signal", name, &id.to_string()]).output()?;
     if output.status.success() {
         Ok(())
     } else {
@@ -177,10 +165,7 @@ impl Folder {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()?;
-        Ok(Self {
-            path: guard.keep(),
-            janitor,
-        })
+        Ok(Self { path: guard.keep(), janitor })
     }
 
     /// Where it is.
@@ -214,14 +199,9 @@ mod tests {
         let folder = Folder::new("devkit-process-").unwrap();
         let log = folder.path().join("log");
         let run = |text: &str| {
-            let mut process = Process::spawn(
-                "echo",
-                Path::new("/bin/sh"),
-                ["-c", "echo \"$1\"; exit 3", "sh", text],
-                &log,
-                |_| {},
-            )
-            .unwrap();
+            let mut process =
+                Process::spawn("echo", Path::new("/bin/sh"), ["-c", "echo \"$1\"; exit 3", "sh", text], &log, |_| {})
+                    .unwrap();
             let status = loop {
                 if let Some(status) = process.try_wait().unwrap() {
                     break status;

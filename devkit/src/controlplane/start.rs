@@ -38,18 +38,15 @@ impl ControlPlane {
             .await
             .map_err(std::io::Error::other)
             .map_err(Error::io("looking for the control plane's programs"))??;
-        let folder = Folder::new("vaultsecret-controlplane-")
-            .map_err(Error::io("making a temporary folder"))?;
+        let folder = Folder::new("vaultsecret-controlplane-").map_err(Error::io("making a temporary folder"))?;
         let layout = Layout::new(folder.path());
         let authority = write_files(&layout)?;
         let admin = authority.client("admin", "system:masters")?;
         let manager = authority.client("system:kube-controller-manager", "system:masters")?;
         let ca_pem = authority.certificate().to_owned();
 
-        let mut processes = Processes {
-            etcd: Some(start_etcd(&binaries, &layout, &options).await?),
-            ..Processes::default()
-        };
+        let mut processes =
+            Processes { etcd: Some(start_etcd(&binaries, &layout, &options).await?), ..Processes::default() };
         let admin_kubeconfig = layout.file("admin.kubeconfig");
         let mut attempt = 1;
         let (port, url, admin_config) = loop {
@@ -57,11 +54,7 @@ impl ControlPlane {
             let url = format!("https://127.0.0.1:{port}");
             for (file, user, signed) in [
                 ("admin.kubeconfig", "admin", &admin),
-                (
-                    "controller-manager.kubeconfig",
-                    "controller-manager",
-                    &manager,
-                ),
+                ("controller-manager.kubeconfig", "controller-manager", &manager),
             ] {
                 let credential = Credential::Certificate(signed);
                 let text = kubeconfig::text(&url, &ca_pem, user, "default", &credential);
@@ -104,14 +97,7 @@ impl ControlPlane {
 
     pub(super) async fn spawn_apiserver(&self) -> Result<Process, Error> {
         let config = &self.admin_config;
-        start_apiserver(
-            &self.binaries,
-            &self.layout,
-            &self.options,
-            self.port,
-            config,
-        )
-        .await
+        start_apiserver(&self.binaries, &self.layout, &self.options, self.port, config).await
     }
 
     pub(super) async fn spawn_controller_manager(&self) -> Result<Process, Error> {
@@ -139,11 +125,7 @@ fn write(layout: &Layout, name: &str, text: &str) -> Result<(), Error> {
     kubeconfig::write_private(&path, text).map_err(Error::io(format!("writing {}", path.display())))
 }
 
-async fn start_etcd(
-    binaries: &Binaries,
-    layout: &Layout,
-    options: &Options,
-) -> Result<Process, Error> {
+async fn start_etcd(binaries: &Binaries, layout: &Layout, options: &Options) -> Result<Process, Error> {
     let socket = layout.etcd_socket();
     // What a killed etcd left behind would look like a running one.
     if socket.exists() {
@@ -151,9 +133,7 @@ async fn start_etcd(
     }
     let mut process = spawn(binaries, layout, "etcd", layout.etcd())?;
     await_ready(&mut process, options.deadline, || async {
-        UnixStream::connect(&socket)
-            .map(drop)
-            .map_err(|error| error.to_string())
+        UnixStream::connect(&socket).map(drop).map_err(|error| error.to_string())
     })
     .await?;
     Ok(process)
@@ -170,13 +150,8 @@ async fn start_apiserver(
     let mut process = spawn(binaries, layout, "kube-apiserver", args)?;
     let client = Client::try_from(config.clone()).map_err(Error::api("accept a client"))?;
     await_ready(&mut process, options.deadline, || async {
-        let request = Request::get("/readyz")
-            .body(Vec::new())
-            .map_err(|error| error.to_string())?;
-        client
-            .request_text(request)
-            .await
-            .map_err(|error| chain(&error))?;
+        let request = Request::get("/readyz").body(Vec::new()).map_err(|error| error.to_string())?;
+        client.request_text(request).await.map_err(|error| chain(&error))?;
         // Made by the API server itself, but not before it calls itself ready.
         let namespaces = Api::<Namespace>::all(client.clone());
         let default = namespaces.get("default").await;
@@ -210,12 +185,7 @@ async fn start_controller_manager(
     Ok(process)
 }
 
-fn spawn(
-    binaries: &Binaries,
-    layout: &Layout,
-    name: &'static str,
-    args: Vec<String>,
-) -> Result<Process, Error> {
+fn spawn(binaries: &Binaries, layout: &Layout, name: &'static str, args: Vec<String>) -> Result<Process, Error> {
     let log = layout.file(&format!("{name}.log"));
     Process::spawn(name, &binaries.program(name), args, &log, |command| {
         // As in a cluster, a proxy for the world outside is not for these.
@@ -227,29 +197,18 @@ fn spawn(
 }
 
 /// Asks until the process answers, ends, or has had its time.
-async fn await_ready<F>(
-    process: &mut Process,
-    deadline: Duration,
-    ask: impl Fn() -> F,
-) -> Result<(), Error>
+async fn await_ready<F>(process: &mut Process, deadline: Duration, ask: impl Fn() -> F) -> Result<(), Error>
 where
     F: Future<Output = Result<(), String>>,
 {
     let began = Instant::now();
     loop {
-        let answer = tokio::time::timeout(QUESTION, ask())
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer in {QUESTION:?}")));
-        let ended = process
-            .try_wait()
-            .map_err(Error::io(format!("awaiting {}", process.name())))?;
+        let answer =
+            tokio::time::timeout(QUESTION, ask()).await.unwrap_or_else(|_| Err(format!("no answer in {QUESTION:?}")));
+        let ended = process.try_wait().map_err(Error::io(format!("awaiting {}", process.name())))?;
         // An answer may come from somebody else who has the port, so a process that has ended is never ready.
         if let Some(status) = ended {
-            return Err(Error::Exited {
-                process: process.name(),
-                status,
-                log: process.log_tail(),
-            });
+            return Err(Error::Exited { process: process.name(), status, log: process.log_tail() });
         }
         match answer {
             Ok(()) => return Ok(()),
@@ -268,9 +227,7 @@ where
 
 /// A port that is free now. Somebody may take it before the API server does.
 fn free_port() -> std::io::Result<u16> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()
-        .map(|address| address.port())
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr().map(|address| address.port())
 }
 
 fn port_was_taken(log: &str) -> bool {

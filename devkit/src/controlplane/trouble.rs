@@ -52,16 +52,9 @@ impl ControlPlane {
         Ok(())
     }
 
-    fn signal_apiserver(
-        &self,
-        send: impl FnOnce(&Process) -> std::io::Result<()>,
-        what: &str,
-    ) -> Result<(), Error> {
+    fn signal_apiserver(&self, send: impl FnOnce(&Process) -> std::io::Result<()>, what: &str) -> Result<(), Error> {
         let processes = self.processes();
-        let apiserver = processes
-            .apiserver
-            .as_ref()
-            .ok_or(Error::NotRunning("kube-apiserver"))?;
+        let apiserver = processes.apiserver.as_ref().ok_or(Error::NotRunning("kube-apiserver"))?;
         send(apiserver).map_err(Error::io(what))
     }
 }

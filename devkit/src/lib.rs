@@ -1,4 +1,7 @@
-//! Development kit.
+//! What developing, testing and trying out the operator needs, and no production binary contains.
+//!
+//! The control plane runs real programs of Kubernetes; the remotes are strict servers after the documented contracts. Nothing
+//! here depends on the operator's crate: an error in one must not hide in the other.
 
 pub mod controlplane;
 pub mod demo;

@@ -1,6 +1,7 @@
 //! The remote behind one budget identity: its client, its lane, and the list of its entries, read once for all.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -79,6 +80,8 @@ pub struct RemoteHandle {
     clock: Clock,
     /// Ends the prober when no connection goes to the remote any more.
     pub end: CancellationToken,
+    /// Whether the prober runs.
+    pub started: AtomicBool,
     /// Entries that were off when somebody approved, and have not been seen right since: they do not freeze again.
     pub excused: Mutex<HashSet<(Arc<str>, Arc<str>)>>,
 }
@@ -115,6 +118,7 @@ impl RemoteHandle {
             notify: Notify::new(),
             clock,
             end: CancellationToken::new(),
+            started: AtomicBool::new(false),
             excused: Mutex::new(HashSet::new()),
         }
     }

@@ -15,8 +15,11 @@ use crate::sync::conflict::Hold;
 use crate::sync::freeze::Tally;
 use crate::sync::snapshot::{Trace, counts};
 
-/// Starts the prober of a remote; it ends with the process.
-pub fn spawn(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
+/// Starts the prober of a remote, once; it ends with the process, or when no connection goes to the remote any more.
+pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
+    if remote.started.swap(true, std::sync::atomic::Ordering::SeqCst) {
+        return;
+    }
     let (ctx, remote) = (Arc::clone(ctx), Arc::clone(remote));
     tokio::spawn(async move {
         let seen = Arc::clone(&remote);

@@ -192,7 +192,13 @@ fn choose_wanted(
         skew: snapshot.as_ref().map_or(std::time::Duration::from_secs(30), |s| s.skew),
         leaving_since: None,
     };
-    let decision = plan::decide(&facts);
+    let mut decision = plan::decide(&facts);
+    if decision == Decision::Settle {
+        let mut settled = row.clone();
+        transition::settle(&mut settled);
+        decision = plan::decide(&Facts { row: Some(&settled), ..facts });
+        pass.rows[index] = settled;
+    }
     if let Some(at) = due_again {
         pass.look_again(at);
     }
@@ -271,9 +277,6 @@ fn settle_without_writing(
             }
         }
         Decision::Unknown => show(pass, EntryState::Unknown, String::new()),
-        Decision::Settle => {
-            transition::settle(&mut pass.rows[index]);
-        }
         Decision::Wait { on, state } => {
             wait(pass, index, on, handle);
             if matches!(on, Awaiting::Snapshot { .. }) && state == EntryState::Pending {
@@ -317,7 +320,7 @@ fn settle_without_writing(
             pass.wants[want].issue = Some(Issue::new(Reason::UpdateUnsupported, text));
             show(pass, EntryState::Failed, message);
         }
-        Decision::Create(_) | Decision::Update(_) | Decision::Delete | Decision::Forget(_) => {}
+        Decision::Settle | Decision::Create(_) | Decision::Update(_) | Decision::Delete | Decision::Forget(_) => {}
     }
 }
 

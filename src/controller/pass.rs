@@ -24,6 +24,10 @@ use crate::sync::ledger::{EntryState, Row};
 use crate::sync::plan::after;
 use crate::sync::transition;
 
+/// How long a call may have been under way when its process ended: a login, a retry and their timeouts. Longer is safer: it
+/// only means to watch the entry a while longer.
+const LONGEST_CALL: std::time::Duration = std::time::Duration::from_secs(3600);
+
 /// What `spec.data` has for one key, and what became of it.
 #[derive(Debug)]
 pub struct Want {
@@ -82,7 +86,7 @@ impl<'a> Pass<'a> {
             // written.
             match state.unsaved(row) {
                 Some(unsaved) => *row = unsaved,
-                None => drop(transition::recover(row)),
+                None => drop(transition::recover(row, crate::clock::to_millis(now), LONGEST_CALL)),
             }
             let _ = state.memo(&row.connection, &row.remote_name, now);
         }

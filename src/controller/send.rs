@@ -15,7 +15,7 @@ use super::save::SaveError;
 use crate::api::Reason;
 use crate::api::vault_secret::VaultSecretStatus;
 use crate::remote::lane::{Outcome as LaneOutcome, Turn};
-use crate::remote::{CallError, Certainty, DriftSignal, EntryRef, ErrorClass, Operation, Written};
+use crate::remote::{CallError, Certainty, EntryRef, ErrorClass, Operation, Written};
 use crate::sync::plan::Cause;
 use crate::sync::transition::{self, After, Answer, Intent, Outcome, Write};
 
@@ -191,7 +191,6 @@ impl Pass<'_> {
                 outcome_of(result)
             }
         };
-        let stamps = handle.remote.client().drift_signal() != DriftSignal::Presence;
         let now = crate::clock::to_millis(crate::sync::plan::after(self.ctx.clock.now(), Duration::from_millis(1)));
         let answer = Answer {
             write: due.write,
@@ -202,7 +201,6 @@ impl Pass<'_> {
             sent_at: done.sent_at,
             now,
             settle: handle.settle,
-            stamps,
         };
         let after = transition::record(&mut self.rows[due.row], &answer);
         if after == After::Drop {

@@ -160,7 +160,7 @@ fn choose_wanted(
     if seen != (Seen::Nothing { stale: false }) && seen != (Seen::Nothing { stale: true }) {
         memo.contradicted = false;
     }
-    let interval = pass.vs.spec.reassert_interval.as_ref().and_then(|d| std::time::Duration::try_from(*d).ok());
+    let interval = pass.vs.spec.reassert_interval.as_ref().map(crate::api::duration::GoDuration::get);
     let due_again = interval.filter(|i| !i.is_zero()).zip(row.pushed_at).map(|(every, last)| plan::after(last, every));
     let inherited = values.is_some_and(|v| {
         v.inherited.iter().any(|e| e.connection == row.connection && e.remote_name == row.remote_name)
@@ -345,6 +345,11 @@ fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
         pass.rows[index].message = "its connection is gone".to_owned();
         return;
     };
+    if handle.frozen().is_some() {
+        // Perhaps it is not the remote that the entry is at: nothing that it shows is believed.
+        pass.rows[index].message = "the connection is frozen".to_owned();
+        return;
+    }
     let (seen, snapshot) = see(pass, index, &handle);
     let memo = pass.state.memo(&row.connection, &row.remote_name, pass.now);
     let leaving_since = memo.leaving_since;
@@ -367,9 +372,6 @@ fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
         leaving_since,
     };
     match plan::decide(&facts) {
-        Decision::Delete if handle.frozen().is_some() => {
-            pass.rows[index].message = "the connection is frozen".to_owned();
-        }
         Decision::Delete => {
             if let Some(id) = sighted_id(&seen) {
                 pass.rows[index].remote_id = Some(id);

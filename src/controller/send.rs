@@ -52,7 +52,6 @@ impl Pass<'_> {
         let client = handle.remote.client();
         // A login between intent and request would make the claim window longer than it has to be.
         if let Err(error) = client.prepare().await {
-            handle.remote.lane_report(&error);
             for one in &due {
                 self.note_failure(one, &error);
             }
@@ -260,6 +259,7 @@ impl Pass<'_> {
             next = crate::sync::plan::after(now, Duration::from_millis(100));
         }
         memo.failed_for.clone_from(&due.fingerprint);
+        due.handle.remote.lane_report(error);
         let told = next.round(jiff::Unit::Second).unwrap_or(next);
         let row = &mut self.rows[due.row];
         row.message = format!("{}; next attempt at {told}", error.message);

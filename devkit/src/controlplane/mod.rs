@@ -42,10 +42,11 @@ pub use audit::{AuditLog, AuditMark, AuditRecord};
 pub use binaries::{Binaries, BinariesError};
 pub use cli::{Args, cli};
 pub use error::{Error, chain};
+pub use process::Process;
 
 use flags::Layout;
 use kubeconfig::Credential;
-use process::{Folder, Process};
+use process::Folder;
 
 /// How long a service account's token is valid: longer than any test or demo.
 const TOKEN_SECONDS: i64 = 30 * 24 * 3600;

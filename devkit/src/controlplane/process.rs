@@ -37,7 +37,7 @@ const TAIL_LINES: usize = 25;
 
 /// A running program that is killed when this is dropped or when this process ends, however it ends.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     name: &'static str,
     child: Child,
     log: PathBuf,
@@ -47,7 +47,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `program` with its output appended to `log`.
-    pub(crate) fn spawn<I, S>(
+    pub fn spawn<I, S>(
         name: &'static str,
         program: &Path,
         args: I,
@@ -74,37 +74,37 @@ impl Process {
     }
 
     /// What the process is called in errors.
-    pub(crate) fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         self.name
     }
 
     /// The program's process id.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// How the program ended, if it has. There is no blocking wait: the standard library's would close the pipe first.
-    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
     /// The last lines that this run logged.
-    pub(crate) fn log_tail(&self) -> String {
+    pub fn log_tail(&self) -> String {
         tail(&self.log, self.log_start).unwrap_or_else(|error| format!("(no log: {error})"))
     }
 
     /// Asks the program to end, as Kubernetes asks a Pod.
-    pub(crate) fn terminate(&self) -> io::Result<()> {
+    pub fn terminate(&self) -> io::Result<()> {
         signal("TERM", self.id())
     }
 
     /// Halts the program without ending it, as a machine does that hangs.
-    pub(crate) fn pause(&self) -> io::Result<()> {
+    pub fn pause(&self) -> io::Result<()> {
         signal("STOP", self.id())
     }
 
     /// Lets a paused program go on.
-    pub(crate) fn resume(&self) -> io::Result<()> {
+    pub fn resume(&self) -> io::Result<()> {
         signal("CONT", self.id())
     }
 }

@@ -1,0 +1,14 @@
+//! What it must do, seen from outside (docs/behaviours.md), with one operator for all tests. A test that stops the operator or
+//! needs other flags is in `tests/isolated/`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod claims;
+mod deletion;
+mod generated;
+mod inputs;
+mod projection;
+mod pushing;

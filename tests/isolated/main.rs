@@ -1,0 +1,8 @@
+//! What it must do, seen from outside (docs/behaviours.md), where a test needs an operator or a control plane of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod restarts;

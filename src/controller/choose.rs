@@ -156,6 +156,14 @@ fn choose_wanted(
     let reasserted = memo.reasserted_within_the_hour(pass.now);
     let oldest = memo.reasserted.first().copied();
     let held = memo.backoff.waits_until(pass.now, handle.remote.recovered_at());
+    // Tried again after a while: the remote may have learnt to update, or two strangers' remakes may have looked like a refusal.
+    let hour = std::time::Duration::from_secs(3600);
+    let old_refusal = memo.refused_at.is_some_and(|at| plan::after(at, hour) <= pass.now);
+    if old_refusal || matches!(seen, Seen::Absent { .. }) {
+        memo.update_refused = 0;
+        memo.refused_at = None;
+    }
+    let retry_refused = memo.refused_at.map(|at| plan::after(at, hour));
     let (contradicted, update_refused) = (memo.contradicted, memo.update_refused);
     if seen != (Seen::Nothing { stale: false }) && seen != (Seen::Nothing { stale: true }) {
         memo.contradicted = false;
@@ -239,6 +247,9 @@ fn choose_wanted(
             handle: Arc::clone(handle),
         });
         return;
+    }
+    if decision == Decision::UpdateUnsupported {
+        retry_refused.into_iter().for_each(|at| pass.look_again(at));
     }
     settle_without_writing(pass, index, want, decision, &seen, handle, choice, oldest);
     let row = &mut pass.rows[index];

@@ -20,6 +20,8 @@ pub struct Memo {
     pub contradicted: bool,
     /// Updates in a row that answered 404.
     pub update_refused: u32,
+    /// When the last of them was.
+    pub refused_at: Option<Timestamp>,
     /// When the entry was put right after somebody else's change.
     pub reasserted: Vec<Timestamp>,
     /// Failures.
@@ -36,6 +38,7 @@ impl Memo {
             read_at,
             contradicted: false,
             update_refused: 0,
+            refused_at: None,
             reasserted: Vec::new(),
             backoff: Backoff::default(),
             failed_for: None,

@@ -228,6 +228,7 @@ impl Pass<'_> {
             (Outcome::NotFound, _) => {
                 memo.contradicted = true;
                 memo.update_refused = memo.update_refused.saturating_add(1);
+                memo.refused_at = Some(now);
                 true
             }
             (_, Some(Err(error))) => {

@@ -111,7 +111,11 @@ async fn b35_new_object_is_in_progress() {
     assert_eq!(kstatus(&made), Kstatus::InProgress, "{made:?}");
     assert_eq!(argo_health(&made), ArgoHealth::Progressing);
     let made = scene
-        .create("VaultConnection", "new", json!({"spec": {"mixpeek": {"auth": {"apiKeyRef": {"name": "no", "key": "no"}}}}}))
+        .create(
+            "VaultConnection",
+            "new",
+            json!({"spec": {"mixpeek": {"auth": {"apiKeyRef": {"name": "no", "key": "no"}}}}}),
+        )
         .await;
     assert_eq!(kstatus(&made), Kstatus::InProgress, "{made:?}");
 }
@@ -180,7 +184,8 @@ async fn b39_nothing_is_refused_cluster_wide() {
     let user = scene.operator.user();
     let refused = |code| code == 401 || code == 403;
     // Namespaces of other tests may be going away, in which nothing can be created.
-    let mine = |namespace: &str| namespace.is_empty() || namespace == scene.namespace || namespace == scene.operator.system();
+    let mine =
+        |namespace: &str| namespace.is_empty() || namespace == scene.namespace || namespace == scene.operator.system();
     let audit = scene.cluster.audit();
     let all = audit.requests_after(mark, |r| r.user == user && mine(&r.namespace));
     assert!(all.iter().any(|r| r.resource == "secrets" && r.verb == "create"), "the audit log knows the operator");

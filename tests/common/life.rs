@@ -50,10 +50,11 @@ async fn one_remote(scene: &Scene, kind: Kind) {
     remote.foreign_delete(&kind.name("the value"));
     scene.remote_has(&remote, &kind.name("the value"), &value).await;
     scene.annotate("VaultSecret", &app, "vaultsecret.dev/force-push", "once").await;
-    scene.until("VaultSecret", &app, "has dealt with the annotation", |app| {
-        app.text("/status/lastHandledForcePush") == "once" && app.is_ready()
-    })
-    .await;
+    scene
+        .until("VaultSecret", &app, "has dealt with the annotation", |app| {
+            app.text("/status/lastHandledForcePush") == "once" && app.is_ready()
+        })
+        .await;
 
     let merged = format!("{app}-merged");
     scene.create("Secret", &merged, json!({"stringData": {"THEIRS": "stays"}})).await;

@@ -106,6 +106,7 @@ fn removed(ctx: &Context, key: &ConnectionKey) {
         ctx.connections.retire(key);
         wake_objects(ctx, key);
     }
+    watch_remote::release_unused(ctx);
 }
 
 /// Wakes every VaultSecret that names the connection or has rows of it.
@@ -260,8 +261,6 @@ fn remote_of(ctx: &Arc<Context>, shown: &Shown, material: &Material) -> Result<A
             let lane = Lane::new(shown.key.object.to_string(), limits, ctx.wake.objects.clone());
             let remote = Arc::new(RemoteHandle::new(material.base.as_str().into(), lane, config, client, ctx.clock));
             ctx.remotes().insert(material.budget.clone(), Arc::clone(&remote));
-            remote.set_interval(credentials::interval(&shown.spec));
-            watch_remote::spawn(ctx, &remote);
             remote
         }
     };
@@ -399,7 +398,8 @@ async fn publish(
         Written::Later(wait) => wait,
         Written::Overtaken => return Ok(Duration::from_millis(200)),
     };
-    if status.freeze.is_none() {
+    if status.freeze.is_none() && handle.frozen().is_some() {
+        watch_remote::excuse(ctx, &handle);
         set_note(&handle.freeze, None);
     }
     let news = before.as_ref().is_none_or(|b| {
@@ -414,12 +414,21 @@ async fn publish(
     let frozen = status.freeze.is_some() && shown.status.freeze.is_none();
     let key = handle.key.clone();
     let owned = before.filter(|b| !Arc::ptr_eq(&b.remote, &handle.remote)).map(|b| b.remote.base != handle.remote.base);
+    let remote = Arc::clone(&handle.remote);
     ctx.connections.publish(handle);
     if owned.is_none_or(|moved| moved) {
         super::index_objects_of(ctx, &key);
     }
+    if owned.is_some() {
+        watch_remote::release_unused(ctx);
+    }
     if news || thawed || frozen {
         wake_objects(ctx, &key);
+    }
+    // The first list is judged by the ledgers, so it is read only now that they are in the index.
+    watch_remote::start(ctx, &remote);
+    if status.freeze.is_none() && remote.condition().0 != reason {
+        return Ok(Duration::ZERO);
     }
     Ok(jittered(later))
 }

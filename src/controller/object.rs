@@ -20,6 +20,8 @@ pub struct Memo {
     pub contradicted: bool,
     /// Updates in a row that answered 404.
     pub update_refused: u32,
+    /// When the last of them was.
+    pub refused_at: Option<Timestamp>,
     /// When the entry was put right after somebody else's change.
     pub reasserted: Vec<Timestamp>,
     /// Failures.
@@ -36,6 +38,7 @@ impl Memo {
             read_at,
             contradicted: false,
             update_refused: 0,
+            refused_at: None,
             reasserted: Vec::new(),
             backoff: Backoff::default(),
             failed_for: None,
@@ -60,8 +63,10 @@ pub struct ObjectState {
     pub latest: Option<Arc<VaultSecret>>,
     /// Rows that were read before, by connection and remote name.
     pub memos: HashMap<(String, String), Memo>,
-    /// Failures that are about no single row: the API server, the target.
+    /// Failures that are about no single row: the API server.
     pub backoff: Backoff,
+    /// Failures of the target.
+    pub target_backoff: Backoff,
     /// The lanes in whose queues the object stands.
     pub queued: Vec<Arc<Lane>>,
     /// Since when a connection that is being read is waited for.
@@ -79,11 +84,11 @@ impl ObjectState {
         if self.uid != uid {
             *self = Self { uid, ..Self::default() };
         }
-        if let Some(latest) = self.latest.take() {
-            if is_newer(&latest, &shown) {
-                self.latest = Some(Arc::clone(&latest));
-                return latest;
-            }
+        if let Some(latest) = self.latest.take()
+            && is_newer(&latest, &shown)
+        {
+            self.latest = Some(Arc::clone(&latest));
+            return latest;
         }
         shown
     }
@@ -94,21 +99,16 @@ impl ObjectState {
     }
 
     /// The outcome of the row's last attempt that could not be written, if it is still that attempt's.
-    pub fn take_unsaved(&mut self, row: &Row) -> Option<Row> {
-        let found = self.unsaved.iter().position(|u| u.id() == row.id())?;
-        let unsaved = self.unsaved.swap_remove(found);
-        (row.is_open() && unsaved.attempt_number() == row.attempt_number()).then_some(unsaved)
-    }
-
-    /// Rows whose entry was deleted, where that could not be written.
-    pub fn take_dropped(&mut self) -> HashSet<(String, String)> {
-        std::mem::take(&mut self.dropped)
-    }
-
-    /// Whether this process has read the row before.
     #[must_use]
-    pub fn knows(&self, row: &Row) -> bool {
-        self.memos.contains_key(&(row.connection.clone(), row.remote_name.clone()))
+    pub fn unsaved(&self, row: &Row) -> Option<Row> {
+        let unsaved = self.unsaved.iter().find(|u| u.id() == row.id())?;
+        (row.is_open() && unsaved.attempt_number() == row.attempt_number()).then(|| unsaved.clone())
+    }
+
+    /// Forgets rows that are not in the ledger any more.
+    pub fn keep_memos_of(&mut self, rows: &[Row]) {
+        let kept: HashSet<(&str, &str)> = rows.iter().map(Row::id).collect();
+        self.memos.retain(|(connection, name), _| kept.contains(&(connection.as_str(), name.as_str())));
     }
 }
 

@@ -20,6 +20,7 @@ use crate::api::vault_secret::{CreationPolicy, DeletionPolicy, VaultSecretStatus
 use crate::api::{Reason, VaultSecret, names};
 use crate::remote::DriftSignal;
 use crate::remote::lane::{Ask, ObjectKey, Place, Rank, Waiting};
+use crate::sync::conflict::{Claimant, Hold};
 use crate::sync::ledger::EntryState;
 use crate::sync::plan::{Cause, after};
 use crate::sync::transition::Write;
@@ -125,6 +126,7 @@ async fn run(
     drop(permit);
     let gone = finished?;
     pass.register_claims();
+    tell_count(&pass);
     if adopted_all && !pass.is_deleting() {
         adoption_done(&pass);
     }
@@ -136,11 +138,26 @@ async fn run(
         ctx.wake.object(key.clone());
     }
     if projection.issue.is_some() {
-        let next = pass.state.backoff.failed(backoff::TRANSIENT, ctx.clock.now(), jittered);
+        let next = pass.state.target_backoff.failed(backoff::TARGET, ctx.clock.now(), jittered);
         pass.look_again(next);
+    } else {
+        pass.state.target_backoff.reset();
     }
+    let rows = std::mem::take(&mut pass.rows);
+    pass.state.keep_memos_of(&rows);
     let net = jittered(ctx.settings.safety_net);
     Ok(pass.next.map_or(net, |at| ctx.clock.until(at).max(Duration::from_millis(1)).min(net)))
+}
+
+/// The connection tells how many entries are ours.
+fn tell_count(pass: &Pass<'_>) {
+    let before = pass.owned_at_start;
+    let now = pass.rows.iter().filter(|r| r.is_ours()).count();
+    if before != now
+        && let Some(handle) = pass.route.handle.as_ref().filter(|h| pass.ctx.connections.may_count(&h.key, pass.now))
+    {
+        pass.ctx.wake.connection(handle.key.clone());
+    }
 }
 
 /// A connection that is about to be read wakes its objects: nothing is told before it has had the time.
@@ -203,10 +220,10 @@ fn mark_adoption(pass: &Pass<'_>, choice: &Choice, base: &mut VaultSecretStatus)
 
 fn adoption_done(pass: &Pass<'_>) {
     let Some(handle) = &pass.route.handle else { return };
-    if let Some(adopting) = handle.adopting.as_ref().filter(|_| pass.route.problem.is_none()) {
-        if adopting.done(pass.key) {
-            pass.ctx.wake.connection(handle.key.clone());
-        }
+    if let Some(adopting) = handle.adopting.as_ref().filter(|_| pass.route.problem.is_none())
+        && adopting.done(pass.key)
+    {
+        pass.ctx.wake.connection(handle.key.clone());
     }
 }
 
@@ -343,8 +360,25 @@ async fn save_or_keep(pass: &mut Pass<'_>, status: VaultSecretStatus) -> Result<
         Err(error) => {
             pass.state.unsaved = pass.rows.iter().filter(|r| r.attempt.is_some()).cloned().collect();
             pass.notes.clear();
+            if error == SaveError::Gone {
+                hold_entries(pass);
+            }
             Err(error.into())
         }
+    }
+}
+
+/// The object went while a write of its was under way: what may still land is held against others until it cannot.
+fn hold_entries(pass: &Pass<'_>) {
+    let uid = pass.uid();
+    for row in &pass.rows {
+        let (Some(since), Some(handle), Some(id)) = (row.unsettled_since(), pass.handle_of(row), pass.entry_id(row))
+        else {
+            continue;
+        };
+        let claimant =
+            Claimant { created: None, uid: uid.clone(), name: pass.key.to_string(), hold: Hold::Claimed, prefix: 0 };
+        pass.ctx.entries.haunt(&id, claimant, after(since, handle.settle));
     }
 }
 

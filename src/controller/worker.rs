@@ -66,7 +66,7 @@ where
             Next::Done(key, wait) => {
                 running.remove(&key);
                 let run_at = Instant::now() + wait.min(Duration::from_secs(86_400));
-                let _ = requests.send(ScheduleRequest { message: key, run_at: run_at });
+                let _ = requests.send(ScheduleRequest { message: key, run_at });
             }
         }
     }

@@ -168,11 +168,12 @@ async fn b19_a_hanging_remote_delays_nobody_else() {
         let spec = json!({"connectionRef": {"name": "healthy"}, "data": [inline("VALUE", &name, "a value")]});
         scene.vault_secret(&format!("healthy-{number}"), spec).await;
     }
-    scene.eventually("all of the healthy remote are Ready", async || {
-        let all = scene.list("VaultSecret").await;
-        all.iter().filter(|object| object.name().starts_with("healthy-") && object.is_ready()).count() == 60
-    })
-    .await;
+    scene
+        .eventually("all of the healthy remote are Ready", async || {
+            let all = scene.list("VaultSecret").await;
+            all.iter().filter(|object| object.name().starts_with("healthy-") && object.is_ready()).count() == 60
+        })
+        .await;
     // A change goes through as well.
     scene.edit("healthy-7", json!({"data": [inline("VALUE", "ENTRY_7", "a new value")]})).await;
     scene.remote_has(&healthy, "ENTRY_7", "a new value").await;
@@ -187,7 +188,9 @@ async fn b19_a_hanging_remote_delays_nobody_else() {
     for (remote, _) in &stuck {
         remote.faults().clear();
     }
-    scene.eventually("everything is Ready", async || scene.list("VaultSecret").await.iter().all(Object::is_ready)).await;
+    scene
+        .eventually("everything is Ready", async || scene.list("VaultSecret").await.iter().all(Object::is_ready))
+        .await;
 }
 
 /// One entry whose calls hang holds up no other entry of the same remote.
@@ -197,7 +200,8 @@ async fn b19_a_hanging_entry_delays_no_other(kind: Kind) {
     scene.connect_as(kind.member(), &remote, json!({"limits": {"timeout": "60s"}})).await;
     let slow = kind.name("slow");
     remote.faults().add(Fault::new(Action::Hang(None)).on(Op::Create).named(&slow));
-    let object = |name: &str| json!({"connectionRef": {"name": kind.member()}, "data": [inline("VALUE", name, "a value")]});
+    let object =
+        |name: &str| json!({"connectionRef": {"name": kind.member()}, "data": [inline("VALUE", name, "a value")]});
     scene.vault_secret("slow", object(&slow)).await;
     scene.eventually("it hangs", async || remote.count_for(Op::Create, &slow) == 1).await;
     for number in 0..10 {

@@ -67,6 +67,8 @@ pub struct ObjectState {
     pub backoff: Backoff,
     /// Failures of the target.
     pub target_backoff: Backoff,
+    /// Reason of `Ready` that an event was published for last.
+    pub announced: Option<String>,
     /// The lanes in whose queues the object stands.
     pub queued: Vec<Arc<Lane>>,
     /// Since when a connection that is being read is waited for.

@@ -74,6 +74,8 @@ pub struct Pass<'a> {
     pub now: Timestamp,
     /// How many entries were ours when it began.
     pub owned_at_start: usize,
+    /// Rows whose value was looked at in this pass, as the spec now has it: by connection and name.
+    pub verified: HashSet<(String, String)>,
 }
 
 impl<'a> Pass<'a> {
@@ -96,7 +98,20 @@ impl<'a> Pass<'a> {
         });
         let route = Route::find(ctx, key, &vs);
         let owned_at_start = rows.iter().filter(|r| r.is_ours()).count();
-        Self { owned_at_start, ctx, key, state, vs, rows, wants: Vec::new(), route, next: None, notes: Vec::new(), now }
+        Self {
+            owned_at_start,
+            verified: HashSet::new(),
+            ctx,
+            key,
+            state,
+            vs,
+            rows,
+            wants: Vec::new(),
+            route,
+            next: None,
+            notes: Vec::new(),
+            now,
+        }
     }
 
     /// Whether the object is going.
@@ -323,6 +338,26 @@ impl<'a> Pass<'a> {
         for at in waits {
             self.look_again(after(at, std::time::Duration::from_millis(1)));
         }
+    }
+
+    /// The status is about to say that this generation was observed: a row whose value was not looked at (the connection is
+    /// frozen or missing, its turn has not come) must not pass for unchanged later.
+    pub fn doubt_unverified(&mut self) {
+        let observed = self.vs.status.as_ref().and_then(|s| s.observed_generation);
+        if observed == self.vs.metadata.generation {
+            return;
+        }
+        for row in self.rows.iter_mut().filter(|r| r.key.is_some()) {
+            if !self.verified.contains(&(row.connection.clone(), row.remote_name.clone())) {
+                row.source_version = None;
+            }
+        }
+    }
+
+    /// Notes that a row's value was looked at.
+    pub fn verify(&mut self, row: usize) {
+        let row = &self.rows[row];
+        self.verified.insert((row.connection.clone(), row.remote_name.clone()));
     }
 
     /// Notes a warning to be published.

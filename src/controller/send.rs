@@ -67,7 +67,7 @@ impl Pass<'_> {
         for one in &due {
             transition::begin(&mut self.rows[one.row], Intent { write: one.write, cause: one.cause, at });
         }
-        let status = VaultSecretStatus { entries: self.rows.clone(), ..intent.clone() };
+        let status = super::reconcile::intent_status(self, intent);
         if let Err(error) = self.save_once(status).await {
             self.rows = before;
             return Err(error);
@@ -224,6 +224,7 @@ impl Pass<'_> {
                 if due.cause == Some(Cause::Reassert) {
                     memo.reasserted.push(now);
                 }
+                self.verified.insert((connection, name));
                 false
             }
             (Outcome::Exists, _) => {

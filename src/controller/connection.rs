@@ -128,6 +128,7 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsEr
     // Woken by a probe or an annotation, with spec and credentials as they were: nothing is read again.
     let unchanged = before.as_ref().filter(|b| {
         b.blocked.is_none()
+            && !b.remote.end.is_cancelled()
             && b.generation == generation
             && b.made_from == made_from
             && made_from.iter().all(|(_, known)| matches!(known, Known::At(_)))
@@ -260,8 +261,8 @@ fn remote_of(ctx: &Arc<Context>, shown: &Shown, material: &Material) -> Result<A
             let client = remote::build(material.remote_config())?;
             let lane = Lane::new(shown.key.object.to_string(), limits, ctx.wake.objects.clone());
             let remote = Arc::new(RemoteHandle::new(material.base.as_str().into(), lane, config, client, ctx.clock));
-            ctx.remotes().insert(material.budget.clone(), Arc::clone(&remote));
-            remote
+            // Another connection with the same key may have been first.
+            Arc::clone(ctx.remotes().entry(material.budget.clone()).or_insert(remote))
         }
     };
     let others = ctx.connections.through(&remote);
@@ -415,7 +416,12 @@ async fn publish(
     let key = handle.key.clone();
     let owned = before.filter(|b| !Arc::ptr_eq(&b.remote, &handle.remote)).map(|b| b.remote.base != handle.remote.base);
     let remote = Arc::clone(&handle.remote);
-    ctx.connections.publish(handle);
+    // The last other connection to the remote may have gone meanwhile, and the remote with it: it is made anew.
+    let released = {
+        let _remotes = ctx.remotes();
+        ctx.connections.publish(handle);
+        remote.end.is_cancelled()
+    };
     if owned.is_none_or(|moved| moved) {
         super::index_objects_of(ctx, &key);
     }
@@ -427,6 +433,9 @@ async fn publish(
     }
     // The first list is judged by the ledgers, so it is read only now that they are in the index.
     watch_remote::start(ctx, &remote);
+    if released {
+        return Ok(Duration::ZERO);
+    }
     if status.freeze.is_none() && remote.condition().0 != reason {
         return Ok(Duration::ZERO);
     }

@@ -98,15 +98,15 @@ async fn b20_breaker(kind: Kind) {
     let remote = &synced.remote;
     let keys: Vec<String> = (0..8).map(|number| format!("KEY{number}")).collect();
     let old: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "an old value")).collect();
-    scene.source("many", &old).await;
+    scene.source("values", &old).await;
     let name = |key: &str| kind.name(&format!("many {}", key.to_lowercase()));
-    let data: Vec<_> = keys.iter().map(|key| entry(key, &name(key), &format!("many/{key}"))).collect();
+    let data: Vec<_> = keys.iter().map(|key| entry(key, &name(key), &format!("values/{key}"))).collect();
     scene.vault_secret("many", json!({"connectionRef": {"name": kind.member()}, "data": data})).await;
     scene.ready("many").await;
 
     remote.faults().add(Fault::new(Action::status(500)));
     let new: serde_json::Map<_, _> = keys.iter().map(|key| (key.clone(), json!("a new value"))).collect();
-    scene.patch("Secret", "many", json!({"stringData": new})).await;
+    scene.patch("Secret", "values", json!({"stringData": new})).await;
     scene.connection_is(kind.member(), "CircuitOpen").await;
     // What is in sync stays Ready; what is not says so.
     let failed = scene.until("VaultSecret", "many", "says so", |many| many.ready().status == "False").await;

@@ -414,7 +414,9 @@ async fn publish(
     let thawed = shown.status.freeze.is_some() && status.freeze.is_none();
     let frozen = status.freeze.is_some() && shown.status.freeze.is_none();
     let key = handle.key.clone();
-    let owned = before.filter(|b| !Arc::ptr_eq(&b.remote, &handle.remote)).map(|b| b.remote.base != handle.remote.base);
+    let replaced = before.as_ref().is_some_and(|b| !Arc::ptr_eq(&b.remote, &handle.remote));
+    // What a pass has put into the index says more than the ledger alone: it is not put over it without need.
+    let is_other = before.is_none_or(|b| b.remote.base != handle.remote.base);
     let remote = Arc::clone(&handle.remote);
     // The last other connection to the remote may have gone meanwhile, and the remote with it: it is made anew.
     let released = {
@@ -422,10 +424,10 @@ async fn publish(
         ctx.connections.publish(handle);
         remote.end.is_cancelled()
     };
-    if owned.is_none_or(|moved| moved) {
+    if is_other {
         super::index_objects_of(ctx, &key);
     }
-    if owned.is_some() {
+    if replaced {
         watch_remote::release_unused(ctx);
     }
     if news || thawed || frozen {

@@ -52,15 +52,15 @@ async fn b18_retry_after_seconds(kind: Kind) {
     let synced = scene.synced(kind, json!({})).await;
     let other = scene.remote(another(kind)).await;
     scene.connect(&other).await;
-    scene.source("elsewhere", &[("value", "an old value")]).await;
+    scene.source("elsewhere-source", &[("value", "an old value")]).await;
     let elsewhere = other.kind().name("elsewhere");
     let spec = json!({"connectionRef": {"name": other.kind().member()},
-                      "data": [entry("VALUE", &elsewhere, "elsewhere/value")]});
+                      "data": [entry("VALUE", &elsewhere, "elsewhere-source/value")]});
     scene.vault_secret("elsewhere", spec).await;
     scene.ready("elsewhere").await;
 
     let (met, value) = meet(&scene, &synced, Action::retry_after(429, "15")).await;
-    scene.set_source("elsewhere", "value", "a new value").await;
+    scene.set_source("elsewhere-source", "value", "a new value").await;
     scene.remote_has(&other, &elsewhere, "a new value").await;
     let limited = scene.connection_is(kind.member(), "RateLimited").await;
     assert_eq!(limited.ready().status, "False");

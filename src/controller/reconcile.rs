@@ -101,6 +101,9 @@ async fn run(
         choice = choose(&mut pass, values.as_ref());
     }
     note_values(&mut pass, values.as_ref());
+    if let Some(wait) = await_list(&mut pass, &choice) {
+        return Ok(wait);
+    }
     let mut base = pass.old_status();
     base.last_handled_force_push = marks.or(base.last_handled_force_push);
     let forgotten = std::mem::take(&mut choice.forgotten);
@@ -147,6 +150,23 @@ async fn run(
     pass.state.keep_memos_of(&rows);
     let net = jittered(ctx.settings.safety_net);
     Ok(pass.next.map_or(net, |at| ctx.clock.until(at).max(Duration::from_millis(1)).min(net)))
+}
+
+/// A new entry waits for a list, and nothing else is to be done: the list is there in a moment, so nothing is written before.
+fn await_list(pass: &mut Pass<'_>, choice: &Choice) -> Option<Duration> {
+    let nothing_else = choice.undecided
+        && choice.due.is_empty()
+        && choice.forgotten.is_empty()
+        && !pass.is_deleting()
+        && pass.route.problem.is_none()
+        && pass.wants.iter().all(|w| w.issue.is_none());
+    if !nothing_else {
+        pass.state.listing_since = None;
+        return None;
+    }
+    let since = *pass.state.listing_since.get_or_insert(pass.now);
+    let until = after(since, PATIENCE);
+    (pass.now < until).then(|| pass.ctx.clock.until(until).max(Duration::from_millis(1)))
 }
 
 /// The connection tells how many entries are ours.

@@ -220,7 +220,8 @@ impl Pass<'_> {
                     memo.reasserted.push(now);
                 }
                 self.verified.insert((connection, name));
-                false
+                // Acknowledged, but not settled: what settles it is decided at once, and waited for.
+                self.rows[due.row].unsettled_since().is_some()
             }
             (Outcome::Exists, _) => {
                 memo.contradicted = true;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::desired::Issue;
+use super::desired::{Issue, check};
 use super::pass::{Pass, Want};
 use super::refs::{Known, Ref};
 use crate::api::Reason;
@@ -101,9 +101,19 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
     let namespaced = Namespaced::new(pass.ctx.client.clone(), &*pass.key.namespace);
     let sources = limited(read_all(&namespaced, references.iter().flatten().cloned())).await?;
     note_versions(pass, &sources, &before);
-    let escrow = escrow(pass).await?;
+    let escrow = match escrow(pass).await {
+        Ok(escrow) => Ok(escrow),
+        Err(ReadError::Escrow(error)) if !matches!(error, EscrowError::Api(_) | EscrowError::Contended { .. }) => {
+            Err(Issue::new(Reason::TargetConflict, error.to_string()))
+        }
+        Err(error) => return Err(error),
+    };
     let mut by_index = Vec::with_capacity(data.len());
     for (entry, reference) in data.iter().zip(&references) {
+        if let Some(issue) = check(entry) {
+            by_index.push(Err(issue));
+            continue;
+        }
         let raw = if let Some(value) = &entry.value {
             Ok((SecretValue::from(value.0.as_str()), INLINE.to_owned()))
         } else if let Some(reference) = reference {
@@ -116,11 +126,14 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
                 None => Err(Issue::new(Reason::SourceMissing, format!("key {}: its source was not read", entry.key))),
             }
         } else {
-            generated(entry, escrow.as_ref())
+            match &escrow {
+                Ok(escrow) => generated(entry, escrow.as_ref()),
+                Err(issue) => Err(Issue::new(issue.reason, format!("key {}: {}", entry.key, issue.message))),
+            }
         };
         by_index.push(raw.and_then(|(raw, version)| gate(pass, entry, raw, version)));
     }
-    let inherited = escrow.map(|e| e.made_for_entries.into_iter().collect()).unwrap_or_default();
+    let inherited = escrow.ok().flatten().map(|e| e.made_for_entries.into_iter().collect()).unwrap_or_default();
     Ok(Values { by_index, inherited })
 }
 

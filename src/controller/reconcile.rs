@@ -496,6 +496,7 @@ async fn finish_deletion(pass: &mut Pass<'_>, base: VaultSecretStatus) -> Result
         pass.ctx.metrics.cleanup_abandoned();
         publish(pass).await;
     }
+    pass.withdraw_merged().await;
     pass.set_finalizer(false).await?;
     Ok(true)
 }

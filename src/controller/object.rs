@@ -93,22 +93,18 @@ impl ObjectState {
         self.memos.entry((connection.to_owned(), name.to_owned())).or_insert_with(|| Memo::new(now))
     }
 
-    /// The outcome of the row's last attempt that could not be written, if it is still that attempt's.
-    pub fn take_unsaved(&mut self, row: &Row) -> Option<Row> {
-        let found = self.unsaved.iter().position(|u| u.id() == row.id())?;
-        let unsaved = self.unsaved.swap_remove(found);
-        (row.is_open() && unsaved.attempt_number() == row.attempt_number()).then_some(unsaved)
-    }
-
-    /// Rows whose entry was deleted, where that could not be written.
-    pub fn take_dropped(&mut self) -> HashSet<(String, String)> {
-        std::mem::take(&mut self.dropped)
-    }
-
-    /// Whether this process has read the row before.
+    /// The outcome of the row's last attempt that could not be written, if it is still that attempt's. It is kept until the
+    /// ledger has it: the pass that takes it up may fail as well.
     #[must_use]
-    pub fn knows(&self, row: &Row) -> bool {
-        self.memos.contains_key(&(row.connection.clone(), row.remote_name.clone()))
+    pub fn unsaved_outcome(&self, row: &Row) -> Option<Row> {
+        let unsaved = self.unsaved.iter().find(|u| u.id() == row.id())?;
+        (row.is_open() && unsaved.attempt_number() == row.attempt_number()).then(|| unsaved.clone())
+    }
+
+    /// The ledger has been written: nothing is left unsaved.
+    pub fn saved(&mut self) {
+        self.unsaved.clear();
+        self.dropped.clear();
     }
 }
 

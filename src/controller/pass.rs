@@ -76,15 +76,16 @@ impl<'a> Pass<'a> {
         let now = ctx.clock.now();
         let mut rows = vs.status.as_ref().map(|s| s.entries.clone()).unwrap_or_default();
         for row in &mut rows {
-            if let Some(unsaved) = state.take_unsaved(row) {
+            if let Some(unsaved) = state.unsaved_outcome(row) {
                 *row = unsaved;
-            } else if !state.knows(row) {
+            } else {
+                // Open, and nobody knows its outcome any more: another process left it, or its intent was written without an
+                // answer.
                 transition::recover(row);
             }
             let _ = state.memo(&row.connection, &row.remote_name, now);
         }
-        let dropped = state.take_dropped();
-        rows.retain(|r| !dropped.contains(&(r.connection.clone(), r.remote_name.clone())));
+        rows.retain(|r| !state.dropped.contains(&(r.connection.clone(), r.remote_name.clone())));
         let route = Route::find(ctx, key, &vs);
         Self { ctx, key, state, vs, rows, wants: Vec::new(), route, next: None, notes: Vec::new(), now }
     }

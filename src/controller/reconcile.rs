@@ -109,8 +109,14 @@ async fn run(
     let mut again = false;
     for group in by_lane(due) {
         // Requests take as long as the remote pleases: no worker waits with them.
-        let sent = send_group(&mut pass, group, &base, &mut permit).await?;
-        again |= sent.again;
+        match send_group(&mut pass, group, &base, &mut permit).await {
+            Ok(sent) => again |= sent.again,
+            Err(error) => {
+                // What another lane has answered in this pass is not lost with it.
+                keep_outcomes(&mut pass);
+                return Err(error);
+            }
+        }
     }
     if permit.is_none() {
         permit = ctx.workers.acquire().await.ok();
@@ -335,17 +341,18 @@ async fn save_or_keep(pass: &mut Pass<'_>, status: VaultSecretStatus) -> Result<
     let old = pass.old_status();
     note_transition(pass, &old, &status);
     match pass.save_outcome(status).await {
-        Ok(()) => {
-            pass.state.unsaved.clear();
-            pass.state.dropped.clear();
-            Ok(())
-        }
+        Ok(()) => Ok(()),
         Err(error) => {
-            pass.state.unsaved = pass.rows.iter().filter(|r| r.attempt.is_some()).cloned().collect();
+            keep_outcomes(pass);
             pass.notes.clear();
             Err(error.into())
         }
     }
+}
+
+/// Outcomes that the ledger does not have are kept for the next pass.
+fn keep_outcomes(pass: &mut Pass<'_>) {
+    pass.state.unsaved = pass.rows.iter().filter(|r| r.attempt.is_some()).cloned().collect();
 }
 
 /// Conditions have whole seconds, as everywhere in Kubernetes.

@@ -278,7 +278,10 @@ impl Pass<'_> {
                 other => other,
             };
         }
-        self.rows.remove(index)
+        let row = self.rows.remove(index);
+        // Named again, it is a new row: what was seen of the old one says nothing about it.
+        self.state.memos.remove(&(row.connection.clone(), row.remote_name.clone()));
+        row
     }
 }
 

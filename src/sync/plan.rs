@@ -248,10 +248,21 @@ fn may_be_our_create(facts: &Facts<'_>, row: &Row, sighting: &Sighting) -> bool 
 }
 
 fn ours(facts: &Facts<'_>, row: &Row, fingerprint: &str) -> Decision {
+    match wanted_of_ours(facts, row, fingerprint) {
+        // Whatever it is for: an update that this remote does not know is not tried for ever.
+        Decision::Update(_) if facts.update_refused >= 2 && matches!(facts.seen, Seen::Present(_)) => {
+            Decision::UpdateUnsupported
+        }
+        decision => decision,
+    }
+}
+
+fn wanted_of_ours(facts: &Facts<'_>, row: &Row, fingerprint: &str) -> Decision {
     let differs = row.resend || row.fingerprint.as_deref() != Some(fingerprint);
     let cause = if row.adopted && row.fingerprint.is_none() { Cause::Adopted } else { Cause::Changed };
     match facts.seen {
-        Seen::Nothing { .. } if differs && facts.contradicted => snapshot(EntryState::Pending),
+        // Whatever the write was for, it was answered with what we did not expect: look before the next one.
+        Seen::Nothing { .. } if facts.contradicted => snapshot(EntryState::Pending),
         Seen::Nothing { .. } if differs => Decision::Update(cause),
         Seen::Nothing { .. } if facts.asked => Decision::Update(Cause::Asked),
         Seen::Nothing { stale } => match settled_at(facts, row) {
@@ -261,7 +272,6 @@ fn ours(facts: &Facts<'_>, row: &Row, fingerprint: &str) -> Decision {
         },
         Seen::Absent { .. } if differs => Decision::Create(cause),
         Seen::Absent { .. } => missing(facts),
-        Seen::Present(_) if differs && facts.update_refused >= 2 => Decision::UpdateUnsupported,
         Seen::Present(_) if differs => Decision::Update(cause),
         Seen::Present(_) if facts.asked => Decision::Update(Cause::Asked),
         Seen::Present(sighting) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::ResourceExt as _;
 
 use super::backoff::{self, jittered};
-use super::choose::{Choice, Due, choose, pending_annotation};
+use super::choose::{Choice, Due, choose, look_again_at_interval, pending_annotation};
 use super::context::Context;
 use super::desired::Issue;
 use super::object::ObjectState;
@@ -140,6 +140,9 @@ async fn run(
     }
     if again {
         ctx.wake.object(key.clone());
+    }
+    if !pass.is_deleting() && !pass.vs.spec.suspended() {
+        look_again_at_interval(&mut pass);
     }
     if projection.issue.is_some() {
         let next = pass.state.backoff.failed(backoff::TRANSIENT, ctx.clock.now(), jittered);

@@ -202,6 +202,12 @@ fn choose_wanted(
         if let Some(id) = sighted_id(&seen) {
             pass.rows[index].remote_id = Some(id);
         }
+        if cause == Cause::Adopted && !blocked {
+            // The mark is in the row, so that it holds although the entries may leave in several turns: the annotation that
+            // asked for it is dealt with now.
+            let row = &mut pass.rows[index];
+            (row.adopted, row.claimed, row.claimed_at) = (true, false, None);
+        }
         if let Some(at) = held {
             pass.look_again(at);
             return;

@@ -47,10 +47,7 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ObjectKey, shown: Arc<VaultSecr
     let began = tokio::time::Instant::now();
     let result = run(ctx, key, &mut state, Arc::clone(&vs)).await;
     let (outcome, wait) = match result {
-        Ok(wait) => {
-            state.backoff.reset();
-            ("ok", wait)
-        }
+        Ok(wait) => ("ok", wait),
         Err(ReconcileError::Save(SaveError::Gone)) => ("ok", ctx.settings.safety_net),
         Err(ReconcileError::Save(SaveError::Overtaken)) => {
             // Decide again on the object as it is now; the watch shows it soon.
@@ -147,6 +144,8 @@ async fn run(
     if projection.issue.is_some() {
         let next = pass.state.backoff.failed(backoff::TRANSIENT, ctx.clock.now(), jittered);
         pass.look_again(next);
+    } else {
+        pass.state.backoff.reset();
     }
     let net = jittered(ctx.settings.safety_net);
     Ok(pass.next.map_or(net, |at| ctx.clock.until(at).max(Duration::from_millis(1)).min(net)))

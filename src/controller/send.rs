@@ -80,6 +80,7 @@ impl Pass<'_> {
         }
         let at_once = usize::try_from(turn.at_once()).unwrap_or(usize::MAX).max(1);
         let turn = Mutex::new(turn);
+        let uid = self.uid();
         let mut futures = Vec::with_capacity(due.len());
         for (index, one) in due.iter().enumerate() {
             let turn = &turn;
@@ -87,7 +88,7 @@ impl Pass<'_> {
             let entry = EntryRef { name: row.remote_name.clone(), id: row.remote_id.clone() };
             let id =
                 EntryId { remote: std::sync::Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
-            let (client, ctx, handle) = (&client, self.ctx, &handle);
+            let (client, ctx, handle, uid) = (&client, self.ctx, &handle, &uid);
             futures.push(async move {
                 let sent_at = ctx.clock.now();
                 let slot = turn.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -101,7 +102,11 @@ impl Pass<'_> {
                     (Write::Update, Some(value)) => client.update(&entry, value).await,
                     _ => client.delete(&entry).await.map(|()| Written::default()),
                 };
-                ctx.entries.over(&id, ctx.clock.now());
+                let over = ctx.clock.now();
+                ctx.entries.over(&id, over);
+                if result.as_ref().is_err_and(|error| error.certainty() == Certainty::Unknown) {
+                    ctx.entries.linger(&id, uid, crate::sync::plan::after(over, handle.settle));
+                }
                 slot.report(LaneOutcome::of(&result));
                 if let Ok(written) = &result {
                     handle.remote.learn_principal(written.principal.clone());
@@ -158,7 +163,8 @@ impl Pass<'_> {
                     name: self.rows[d.row].remote_name.as_str().into(),
                 })
                 .collect();
-            let Err((id, taken)) = self.ctx.entries.take(self.key, &uid, &ids, now) else { return };
+            let settle = due.first().map_or(Duration::ZERO, |d| d.handle.settle);
+            let Err((id, taken)) = self.ctx.entries.take(self.key, &uid, &ids, now, settle) else { return };
             due.retain(|d| *self.rows[d.row].remote_name != *id.name);
             let row = self.rows.iter().position(|r| *r.remote_name == *id.name && r.key.is_some());
             let want = self.wants.iter_mut().find(|w| w.row == row && row.is_some());
@@ -211,6 +217,8 @@ impl Pass<'_> {
             return false;
         }
         let row = &self.rows[due.row];
+        // Acknowledged, and not settled by that: the next pass sees when it will be.
+        let unsettled = row.unsettled_since().is_some();
         let (connection, name) = (row.connection.clone(), row.remote_name.clone());
         let memo = self.state.memo(&connection, &name, now);
         match (&outcome, &done.result) {
@@ -222,7 +230,7 @@ impl Pass<'_> {
                 if due.cause == Some(Cause::Reassert) {
                     memo.reasserted.push(now);
                 }
-                false
+                unsettled
             }
             (Outcome::Exists, _) => {
                 memo.contradicted = true;

@@ -172,7 +172,7 @@ async fn go_on(
         set_note(&note, Some(FreezeNote { token: recorded.token.clone(), reason: recorded.reason.clone() }));
     }
     follow_identity(ctx, &shown, &remote.base, &mut status, &note);
-    approve(&shown, &remote.base, &mut status, &note);
+    let released = approve(&shown, &remote.base, &mut status, &note);
     let handle = Arc::new(ConnectionHandle {
         display: key.display().into(),
         generation: shown.metadata.generation.unwrap_or_default(),
@@ -189,7 +189,7 @@ async fn go_on(
         made_from,
         key: key.clone(),
     });
-    publish(ctx, handle, before, &shown, status).await
+    publish(ctx, handle, before, &shown, status, released).await
 }
 
 /// The connection cannot be used. What was had before is kept for entries that leave.
@@ -316,11 +316,16 @@ pub fn new_token() -> String {
     format!("{:08x}", rand::random::<u32>())
 }
 
-/// Reads the approve annotation.
-fn approve(shown: &Shown, base: &str, status: &mut ConnectionStatus, note: &Mutex<Option<FreezeNote>>) {
+/// Reads the approve annotation. Returns the token of the freeze that it releases.
+fn approve(
+    shown: &Shown,
+    base: &str,
+    status: &mut ConnectionStatus,
+    note: &Mutex<Option<FreezeNote>>,
+) -> Option<String> {
     let Some(current) = note.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
         status.freeze = None;
-        return;
+        return None;
     };
     status.freeze =
         Some(crate::api::connection::Freeze { token: current.token.clone(), reason: current.reason.clone() });
@@ -333,11 +338,13 @@ fn approve(shown: &Shown, base: &str, status: &mut ConnectionStatus, note: &Mute
                 status.incarnation = Some(status.incarnation.unwrap_or_default() + 1);
             }
             status.remote = Some(base.to_owned());
+            Some(current.token)
         }
         Some(Err(text)) => {
             tracing::warn!(connection = %shown.key.object, %text, "the approve annotation cannot be read");
+            None
         }
-        Some(Ok(None)) | None => {}
+        Some(Ok(None)) | None => None,
     }
 }
 
@@ -375,6 +382,7 @@ async fn publish(
     before: Option<Arc<ConnectionHandle>>,
     shown: &Shown,
     mut status: ConnectionStatus,
+    released: Option<String>,
 ) -> Result<Duration, CredentialsError> {
     let (reason, message) = match &status.freeze {
         Some(freeze) => (
@@ -399,8 +407,12 @@ async fn publish(
         Written::Later(wait) => wait,
         Written::Overtaken => return Ok(Duration::from_millis(200)),
     };
-    if status.freeze.is_none() {
-        set_note(&handle.freeze, None);
+    if let Some(token) = released {
+        // Only that one: a list may have frozen the connection anew while the status was written.
+        let mut note = handle.freeze.lock().unwrap_or_else(PoisonError::into_inner);
+        if note.as_ref().is_some_and(|n| n.token == token) {
+            *note = None;
+        }
     }
     let news = before.as_ref().is_none_or(|b| {
         !Arc::ptr_eq(&b.remote, &handle.remote)
@@ -414,9 +426,21 @@ async fn publish(
     let frozen = status.freeze.is_some() && shown.status.freeze.is_none();
     let key = handle.key.clone();
     let owned = before.filter(|b| !Arc::ptr_eq(&b.remote, &handle.remote)).map(|b| b.remote.base != handle.remote.base);
-    ctx.connections.publish(handle);
+    let news = news || owned.is_some();
+    if owned.is_some() {
+        // Its lists so far were judged for the connections that it had then.
+        watch_remote::judge_for(ctx, &handle);
+    }
+    ctx.connections.publish(Arc::clone(&handle));
     if owned.is_none_or(|moved| moved) {
         super::index_objects_of(ctx, &key);
+    }
+    // A list that came before the connection was published found nobody to judge and to tell.
+    if owned.is_some() {
+        watch_remote::judge_for(ctx, &handle);
+    }
+    if status.freeze.is_none() && handle.remote.condition() != (reason, message) {
+        ctx.wake.connection(key.clone());
     }
     if news || thawed || frozen {
         wake_objects(ctx, &key);

@@ -67,24 +67,47 @@ fn compare(snapshot: &Snapshot, claim: &Claim) -> Option<Shows> {
     })
 }
 
+/// Judges the last list of a remote for a connection that goes to it from now on.
+pub fn judge_for(ctx: &Context, connection: &ConnectionHandle) {
+    let Some(snapshot) = connection.remote.snapshot().filter(|_| connection.frozen().is_none()) else { return };
+    let mut tally = Tally::default();
+    ctx.entries.for_each(&connection.remote.base, |key, claim, trace| {
+        let here = connection.key.object.namespace.is_empty() || connection.key.object.namespace == key.namespace;
+        if here && claim.connection == connection.display {
+            count(&mut tally, &snapshot, claim, trace);
+        }
+    });
+    if tally.diverged() {
+        freeze(connection, &tally);
+        ctx.wake.connection(connection.key.clone());
+    }
+}
+
+/// Counts one claim in.
+fn count(tally: &mut Tally, snapshot: &Snapshot, claim: &Claim, trace: &Trace) {
+    if claim.claimant.hold != Hold::Ours {
+        return;
+    }
+    tally.own += 1;
+    let trace = Trace { read_at: Some(claim.read_at), ..trace.clone() };
+    if counts(snapshot.span, &trace) {
+        match compare(snapshot, claim) {
+            Some(Shows::Missing) => tally.missing += 1,
+            Some(Shows::Moved) => tally.moved += 1,
+            _ => {}
+        }
+    }
+}
+
 /// Judges a list and makes it visible.
 fn judge(ctx: &Context, remote: &RemoteHandle, snapshot: &Arc<Snapshot>) {
     let mut wake: HashSet<ObjectKey> = HashSet::new();
     let mut tallies: HashMap<(String, Arc<str>), Tally> = HashMap::new();
     ctx.entries.for_each(&remote.base, |key, claim, trace| {
+        let namespace = if claim.connection.starts_with("ClusterVaultConnection/") { "" } else { &key.namespace };
+        let tally = tallies.entry((namespace.to_owned(), Arc::clone(&claim.connection))).or_default();
+        count(tally, snapshot, claim, trace);
         let trace = Trace { read_at: Some(claim.read_at), ..trace.clone() };
-        if claim.claimant.hold == Hold::Ours {
-            let namespace = if claim.connection.starts_with("ClusterVaultConnection/") { "" } else { &key.namespace };
-            let tally = tallies.entry((namespace.to_owned(), Arc::clone(&claim.connection))).or_default();
-            tally.own += 1;
-            if counts(snapshot.span, &trace) {
-                match compare(snapshot, claim) {
-                    Some(Shows::Missing) => tally.missing += 1,
-                    Some(Shows::Moved) => tally.moved += 1,
-                    _ => {}
-                }
-            }
-        }
         if counts(snapshot.span, &trace) && compare(snapshot, claim).is_some_and(|shows| shows != Shows::AsExpected) {
             wake.insert(key.clone());
         }

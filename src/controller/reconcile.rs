@@ -13,13 +13,14 @@ use super::object::ObjectState;
 use super::pass::Pass;
 use super::project::Projection;
 use super::report::{self, Findings};
+use super::route::Route;
 use super::save::SaveError;
 use super::send::Sent;
 use super::values::{self, ReadError, Values, is_unchanged};
 use crate::api::vault_secret::{CreationPolicy, DeletionPolicy, VaultSecretStatus};
 use crate::api::{Reason, VaultSecret, names};
 use crate::remote::DriftSignal;
-use crate::remote::lane::{Ask, ObjectKey, Place, Rank, Waiting};
+use crate::remote::lane::{Ask, Lane, ObjectKey, Place, Rank, Waiting};
 use crate::sync::ledger::EntryState;
 use crate::sync::plan::{Cause, after};
 use crate::sync::transition::Write;
@@ -104,7 +105,9 @@ async fn run(
     mark_adoption(&pass, &choice, &mut base);
     let due = forget(&mut pass, choice, forgotten);
     let mut again = false;
-    for group in by_lane(due) {
+    let groups = by_lane(due);
+    let asked: Vec<_> = groups.iter().map(|g| Arc::clone(&g[0].handle.remote.lane)).collect();
+    for group in groups {
         // Requests take as long as the remote pleases: no worker waits with them.
         match send_group(&mut pass, group, &base, &mut permit).await {
             Ok(sent) => again |= sent.again,
@@ -115,6 +118,7 @@ async fn run(
             }
         }
     }
+    pass.leave_queues(&asked);
     if permit.is_none() {
         permit = ctx.workers.acquire().await.ok();
     }
@@ -147,8 +151,19 @@ async fn run(
     } else {
         pass.state.backoff.reset();
     }
+    wait_for_remote(&mut pass);
     let net = jittered(ctx.settings.safety_net);
     Ok(pass.next.map_or(net, |at| ctx.clock.until(at).max(Duration::from_millis(1)).min(net)))
+}
+
+/// What the remote does not let through now goes on when it does.
+fn wait_for_remote(pass: &mut Pass<'_>) {
+    let Some(handle) = pass.route.handle.clone().filter(|_| pass.route.problem.is_some()) else { return };
+    handle.remote.bar(pass.key);
+    // It may have come to be ready since this pass began, with nobody there to be woken.
+    if Route::find(pass.ctx, pass.key, &pass.vs).problem.is_none() {
+        pass.look_again(pass.ctx.clock.now());
+    }
 }
 
 /// A connection that is about to be read wakes its objects: nothing is told before it has had the time.
@@ -486,6 +501,19 @@ async fn publish(pass: &mut Pass<'_>) {
 }
 
 impl Pass<'_> {
+    /// Gives up the places in queues of lanes through which nothing is to be sent any more: a turn that comes for nothing keeps
+    /// others waiting.
+    fn leave_queues(&mut self, asked: &[Arc<Lane>]) {
+        let key = self.key;
+        self.state.queued.retain(|lane| {
+            let stays = asked.iter().any(|a| Arc::ptr_eq(a, lane));
+            if !stays {
+                lane.leave(key);
+            }
+            stays
+        });
+    }
+
     /// Whether some entry still has something to be sent.
     fn rows_waiting(&self) -> bool {
         self.rows.iter().any(|r| {

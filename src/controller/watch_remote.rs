@@ -30,12 +30,15 @@ pub fn spawn(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
 
 /// Health changed: the connections say so, and objects with something to be done are looked at again.
 fn changed(ctx: &Context, remote: &RemoteHandle) {
-    for connection in ctx.connections.through(remote) {
+    let connections = ctx.connections.through(remote);
+    for connection in &connections {
         ctx.wake.connection(connection.key.clone());
     }
-    let mut wake: HashSet<ObjectKey> = HashSet::new();
+    let mut wake = remote.admit();
+    let age = connections.iter().filter_map(|c| c.max_age).min();
+    let stale = age.is_some_and(|age| remote.grows_stale(age));
     ctx.entries.for_each(&remote.base, |key, claim, _| {
-        if claim.expects.is_none() || claim.expects == Some(Expects::Any) {
+        if stale || claim.expects.is_none() || claim.expects == Some(Expects::Any) {
             wake.insert(key.clone());
         }
     });

@@ -103,7 +103,18 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
     let namespaced = Namespaced::new(pass.ctx.client.clone(), &*pass.key.namespace);
     let sources = limited(read_all(&namespaced, references.iter().flatten().cloned())).await?;
     note_versions(pass, &sources, &before);
-    let escrow = escrow(pass).await?;
+    let (escrow, trouble) = match escrow(pass).await {
+        Ok(escrow) => (escrow, String::new()),
+        // Another try is of no use before somebody has changed the Secret, and that wakes us. The other keys go on.
+        Err(ReadError::Escrow(
+            error @ (EscrowError::Conflict { .. }
+            | EscrowError::Terminating { .. }
+            | EscrowError::Index { .. }
+            | EscrowError::Immutable { .. }
+            | EscrowError::TooLarge { .. }),
+        )) => (None, error.to_string()),
+        Err(error) => return Err(error),
+    };
     let mut by_index = Vec::with_capacity(data.len());
     for (entry, reference) in data.iter().zip(&references) {
         let raw = if let Some(value) = &entry.value {
@@ -118,7 +129,7 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
                 None => Err(Issue::new(Reason::SourceMissing, format!("key {}: its source was not read", entry.key))),
             }
         } else {
-            generated(entry, escrow.as_ref())
+            generated(entry, escrow.as_ref(), &trouble)
         };
         by_index.push(raw.and_then(|(raw, version)| gate(pass, entry, raw, version)));
     }
@@ -126,9 +137,13 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
     Ok(Values { by_index, inherited })
 }
 
-fn generated(entry: &DataEntry, escrow: Option<&escrow::Escrow>) -> Result<(SecretValue, String), Issue> {
+fn generated(
+    entry: &DataEntry,
+    escrow: Option<&escrow::Escrow>,
+    trouble: &str,
+) -> Result<(SecretValue, String), Issue> {
     let Some(escrow) = escrow else {
-        return Err(Issue::new(Reason::ValueRefused, format!("key {}: no value", entry.key)));
+        return Err(Issue::new(Reason::ValueRefused, format!("key {}: {trouble}", entry.key)));
     };
     if let Some(error) = escrow.refused.get(&entry.key) {
         return Err(Issue::new(Reason::ValueRefused, format!("key {}: {error}", entry.key)));

@@ -140,7 +140,7 @@ async fn operate(args: RunArgs, metrics: Arc<Metrics>, gates: Gates, end: Cancel
             async move {
                 match ctx.vault_secrets.get(&key) {
                     Some(shown) => Box::pin(reconcile::reconcile(&ctx, &key, shown)).await,
-                    None => ctx.settings.safety_net,
+                    None => worker::NEVER,
                 }
             }
         },

@@ -15,6 +15,7 @@ use super::keys::{ConnectionKey, Waker};
 use super::prober::RemoteHandle;
 use super::refs::{Known, Ref};
 use super::watch_remote;
+use super::worker::NEVER;
 use crate::api::connection::{AllowedNamespaces, ConnectionSpec, ConnectionStatus};
 use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ConnectionReason, names};
@@ -84,7 +85,7 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
     let began = tokio::time::Instant::now();
     let Some(shown) = Shown::get(ctx, key) else {
         removed(ctx, key);
-        return ctx.settings.safety_net;
+        return NEVER;
     };
     let permit = ctx.workers.acquire().await;
     let result = run(ctx, shown).await;

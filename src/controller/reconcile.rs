@@ -15,8 +15,10 @@ use super::project::Projection;
 use super::report::{self, Findings};
 use super::route::Route;
 use super::save::SaveError;
+use super::keys::Waker;
 use super::send::Sent;
 use super::values::{self, ReadError, Values, is_unchanged};
+use super::worker::NEVER;
 use crate::api::vault_secret::{CreationPolicy, DeletionPolicy, VaultSecretStatus};
 use crate::api::{Reason, VaultSecret, names};
 use crate::remote::DriftSignal;
@@ -62,6 +64,15 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ObjectKey, shown: Arc<VaultSecr
     };
     ctx.metrics.reconcile("vaultsecret", outcome, began.elapsed());
     ctx.objects.put(key, state);
+    if ctx.vault_secrets.get(key).is_none() {
+        // It went while this pass was under way, which has put back what had been cleaned up.
+        for freed in ctx.entries.remove(key, ctx.clock.now()) {
+            ctx.wake.object(freed);
+        }
+        ctx.objects.forget(key);
+        ctx.refs.set(&Waker::Object(key.clone()), Vec::new());
+        return NEVER;
+    }
     wait
 }
 

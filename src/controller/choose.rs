@@ -156,6 +156,14 @@ fn choose_wanted(
     let reasserted = memo.reasserted_within_the_hour(pass.now);
     let oldest = memo.reasserted.first().copied();
     let held = memo.backoff.waits_until(pass.now, handle.remote.recovered_at());
+    // Tried again after a while: the remote may have learnt to update, or two strangers' remakes may have looked like a refusal.
+    let hour = std::time::Duration::from_secs(3600);
+    let old_refusal = memo.refused_at.is_some_and(|at| plan::after(at, hour) <= pass.now);
+    if old_refusal || matches!(seen, Seen::Absent { .. }) {
+        memo.update_refused = 0;
+        memo.refused_at = None;
+    }
+    let retry_refused = memo.refused_at.map(|at| plan::after(at, hour));
     let (contradicted, update_refused) = (memo.contradicted, memo.update_refused);
     if seen != (Seen::Nothing { stale: false }) && seen != (Seen::Nothing { stale: true }) {
         memo.contradicted = false;
@@ -191,7 +199,13 @@ fn choose_wanted(
         skew: snapshot.as_ref().map_or(std::time::Duration::from_secs(30), |s| s.skew),
         leaving_since: None,
     };
-    let decision = plan::decide(&facts);
+    let mut decision = plan::decide(&facts);
+    if decision == Decision::Settle {
+        let mut settled = row.clone();
+        transition::settle(&mut settled);
+        decision = plan::decide(&Facts { row: Some(&settled), ..facts });
+        pass.rows[index] = settled;
+    }
     let send = |write, cause| Some((write, cause));
     let writes = match decision {
         Decision::Create(cause) => send(Write::Create, cause),
@@ -236,6 +250,9 @@ fn choose_wanted(
         });
         return;
     }
+    if decision == Decision::UpdateUnsupported {
+        retry_refused.into_iter().for_each(|at| pass.look_again(at));
+    }
     settle_without_writing(pass, index, want, decision, &seen, handle, choice, oldest);
     let row = &mut pass.rows[index];
     if row.state == EntryState::InSync && row.fingerprint.as_deref() == Some(&fingerprint) && version.is_some() {
@@ -273,9 +290,6 @@ fn settle_without_writing(
             }
         }
         Decision::Unknown => show(pass, EntryState::Unknown, String::new()),
-        Decision::Settle => {
-            transition::settle(&mut pass.rows[index]);
-        }
         Decision::Wait { on, state } => {
             wait(pass, index, on, handle);
             if matches!(on, Awaiting::Snapshot { .. }) && state == EntryState::Pending {
@@ -319,7 +333,7 @@ fn settle_without_writing(
             pass.wants[want].issue = Some(Issue::new(Reason::UpdateUnsupported, text));
             show(pass, EntryState::Failed, message);
         }
-        Decision::Create(_) | Decision::Update(_) | Decision::Delete | Decision::Forget(_) => {}
+        Decision::Settle | Decision::Create(_) | Decision::Update(_) | Decision::Delete | Decision::Forget(_) => {}
     }
 }
 
@@ -347,6 +361,11 @@ fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
         pass.rows[index].message = "its connection is gone".to_owned();
         return;
     };
+    if handle.frozen().is_some() {
+        // Perhaps it is not the remote that the entry is at: nothing that it shows is believed.
+        pass.rows[index].message = "the connection is frozen".to_owned();
+        return;
+    }
     let (seen, snapshot) = see(pass, index, &handle);
     let memo = pass.state.memo(&row.connection, &row.remote_name, pass.now);
     let leaving_since = memo.leaving_since;
@@ -369,9 +388,6 @@ fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
         leaving_since,
     };
     match plan::decide(&facts) {
-        Decision::Delete if handle.frozen().is_some() => {
-            pass.rows[index].message = "the connection is frozen".to_owned();
-        }
         Decision::Delete => {
             if let Some(id) = sighted_id(&seen) {
                 pass.rows[index].remote_id = Some(id);
@@ -409,7 +425,7 @@ fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
 
 /// When a row is to be pushed again by interval.
 fn pushed_again_at(pass: &Pass<'_>, row: &Row) -> Option<Timestamp> {
-    let interval = pass.vs.spec.reassert_interval.as_ref().and_then(|d| std::time::Duration::try_from(*d).ok())?;
+    let interval = pass.vs.spec.reassert_interval.as_ref().map(crate::api::duration::GoDuration::get)?;
     Some(plan::after(row.pushed_at.filter(|_| !interval.is_zero())?, interval))
 }
 

@@ -107,6 +107,7 @@ fn removed(ctx: &Context, key: &ConnectionKey) {
         ctx.connections.retire(key);
         wake_objects(ctx, key);
     }
+    watch_remote::release_unused(ctx);
 }
 
 /// Wakes every VaultSecret that names the connection or has rows of it.
@@ -261,8 +262,6 @@ fn remote_of(ctx: &Arc<Context>, shown: &Shown, material: &Material) -> Result<A
             let lane = Lane::new(shown.key.object.to_string(), limits, ctx.wake.objects.clone());
             let remote = Arc::new(RemoteHandle::new(material.base.as_str().into(), lane, config, client, ctx.clock));
             ctx.remotes().insert(material.budget.clone(), Arc::clone(&remote));
-            remote.set_interval(credentials::interval(&shown.spec));
-            watch_remote::spawn(ctx, &remote);
             remote
         }
     };
@@ -410,9 +409,9 @@ async fn publish(
     };
     if let Some(token) = released {
         // Only that one: a list may have frozen the connection anew while the status was written.
-        let mut note = handle.freeze.lock().unwrap_or_else(PoisonError::into_inner);
-        if note.as_ref().is_some_and(|n| n.token == token) {
-            *note = None;
+        if handle.frozen().is_some_and(|n| n.token == token) {
+            watch_remote::excuse(ctx, &handle);
+            set_note(&handle.freeze, None);
         }
     }
     let news = before.as_ref().is_none_or(|b| {
@@ -428,6 +427,7 @@ async fn publish(
     let key = handle.key.clone();
     let owned = before.filter(|b| !Arc::ptr_eq(&b.remote, &handle.remote)).map(|b| b.remote.base != handle.remote.base);
     let news = news || owned.is_some();
+    let remote = Arc::clone(&handle.remote);
     if owned.is_some() {
         // Its lists so far were judged for the connections that it had then.
         watch_remote::judge_for(ctx, &handle);
@@ -436,15 +436,17 @@ async fn publish(
     if owned.is_none_or(|moved| moved) {
         super::index_objects_of(ctx, &key);
     }
-    // A list that came before the connection was published found nobody to judge and to tell.
     if owned.is_some() {
         watch_remote::judge_for(ctx, &handle);
-    }
-    if status.freeze.is_none() && handle.remote.condition() != (reason, message) {
-        ctx.wake.connection(key.clone());
+        watch_remote::release_unused(ctx);
     }
     if news || thawed || frozen {
         wake_objects(ctx, &key);
+    }
+    // The first list is judged by the ledgers, so it is read only now that they are in the index.
+    watch_remote::start(ctx, &remote);
+    if status.freeze.is_none() && remote.condition().0 != reason {
+        return Ok(Duration::ZERO);
     }
     Ok(jittered(later))
 }

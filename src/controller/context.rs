@@ -86,7 +86,6 @@ pub struct Context {
 
 impl Context {
     /// The remotes by budget identity.
-    #[must_use]
     pub fn remotes(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<RemoteHandle>>> {
         self.remotes.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -61,6 +61,12 @@ struct Entry {
     trace: Trace,
 }
 
+impl Entry {
+    fn is_unused(&self) -> bool {
+        self.claims.is_empty() && self.ghosts.is_empty() && self.trace.in_flight == 0
+    }
+}
+
 #[derive(Default)]
 struct State {
     entries: HashMap<EntryId, Entry>,
@@ -196,7 +202,25 @@ impl Entries {
 
     /// A write was answered, or timed out.
     pub fn over(&self, id: &EntryId, now: Timestamp) {
-        self.lock().entries.entry(id.clone()).or_default().trace.over(now);
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get_mut(id) else { return };
+        entry.trace.over(now);
+        if entry.is_unused() {
+            state.entries.remove(id);
+        }
+    }
+
+    /// A write of an object that is gone may still change an entry: it is held until then.
+    pub fn haunt(&self, id: &EntryId, claimant: Claimant, until: Timestamp) {
+        self.lock().entries.entry(id.clone()).or_default().ghosts.push((until, claimant));
+    }
+
+    /// Forgets entries that were held for objects that are gone, once nothing of theirs can land any more.
+    pub fn prune(&self, now: Timestamp) {
+        self.lock().entries.retain(|_, entry| {
+            entry.ghosts.retain(|(until, _)| *until > now);
+            !entry.is_unused()
+        });
     }
 
     /// What we know of our own writes to an entry, for a row read at that time.
@@ -260,7 +284,7 @@ impl State {
         entry.claims.retain(|(k, _)| k != key);
         freed.extend(entry.claims.iter().map(|(k, _)| k.clone()));
         // The trace stays while a write is under way: its answer still has to be noted.
-        if entry.claims.is_empty() && entry.ghosts.is_empty() && entry.trace.in_flight == 0 {
+        if entry.is_unused() {
             self.entries.remove(id);
         }
     }

@@ -20,6 +20,8 @@ pub struct Memo {
     pub contradicted: bool,
     /// Updates in a row that answered 404.
     pub update_refused: u32,
+    /// When the last of them was.
+    pub refused_at: Option<Timestamp>,
     /// When the entry was put right after somebody else's change.
     pub reasserted: Vec<Timestamp>,
     /// Failures.
@@ -36,6 +38,7 @@ impl Memo {
             read_at,
             contradicted: false,
             update_refused: 0,
+            refused_at: None,
             reasserted: Vec::new(),
             backoff: Backoff::default(),
             failed_for: None,
@@ -60,8 +63,10 @@ pub struct ObjectState {
     pub latest: Option<Arc<VaultSecret>>,
     /// Rows that were read before, by connection and remote name.
     pub memos: HashMap<(String, String), Memo>,
-    /// Failures that are about no single row: the API server, the target.
+    /// Failures that are about no single row: the API server.
     pub backoff: Backoff,
+    /// Failures of the target.
+    pub target_backoff: Backoff,
     /// The lanes in whose queues the object stands.
     pub queued: Vec<Arc<Lane>>,
     /// Since when a connection that is being read is waited for.
@@ -79,11 +84,11 @@ impl ObjectState {
         if self.uid != uid {
             *self = Self { uid, ..Self::default() };
         }
-        if let Some(latest) = self.latest.take() {
-            if is_newer(&latest, &shown) {
-                self.latest = Some(Arc::clone(&latest));
-                return latest;
-            }
+        if let Some(latest) = self.latest.take()
+            && is_newer(&latest, &shown)
+        {
+            self.latest = Some(Arc::clone(&latest));
+            return latest;
         }
         shown
     }
@@ -93,18 +98,17 @@ impl ObjectState {
         self.memos.entry((connection.to_owned(), name.to_owned())).or_insert_with(|| Memo::new(now))
     }
 
-    /// The outcome of the row's last attempt that could not be written, if it is still that attempt's. It is kept until the
-    /// ledger has it: the pass that takes it up may fail as well.
+    /// The outcome of the row's last attempt that could not be written, if it is still that attempt's.
     #[must_use]
-    pub fn unsaved_outcome(&self, row: &Row) -> Option<Row> {
+    pub fn unsaved(&self, row: &Row) -> Option<Row> {
         let unsaved = self.unsaved.iter().find(|u| u.id() == row.id())?;
         (row.is_open() && unsaved.attempt_number() == row.attempt_number()).then(|| unsaved.clone())
     }
 
-    /// The ledger has been written: nothing is left unsaved.
-    pub fn saved(&mut self) {
-        self.unsaved.clear();
-        self.dropped.clear();
+    /// Forgets rows that are not in the ledger any more.
+    pub fn keep_memos_of(&mut self, rows: &[Row]) {
+        let kept: HashSet<(&str, &str)> = rows.iter().map(Row::id).collect();
+        self.memos.retain(|(connection, name), _| kept.contains(&(connection.as_str(), name.as_str())));
     }
 }
 

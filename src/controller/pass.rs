@@ -24,6 +24,10 @@ use crate::sync::ledger::{EntryState, Row};
 use crate::sync::plan::after;
 use crate::sync::transition;
 
+/// How long a call may have been under way when its process ended: a login, a retry and their timeouts. Longer is safer: it
+/// only means to watch the entry a while longer.
+const LONGEST_CALL: std::time::Duration = std::time::Duration::from_secs(3600);
+
 /// What `spec.data` has for one key, and what became of it.
 #[derive(Debug)]
 pub struct Want {
@@ -68,6 +72,8 @@ pub struct Pass<'a> {
     pub notes: Vec<Note>,
     /// Start of the pass.
     pub now: Timestamp,
+    /// How many entries were ours when it began.
+    pub owned_at_start: usize,
 }
 
 impl<'a> Pass<'a> {
@@ -76,18 +82,21 @@ impl<'a> Pass<'a> {
         let now = ctx.clock.now();
         let mut rows = vs.status.as_ref().map(|s| s.entries.clone()).unwrap_or_default();
         for row in &mut rows {
-            if let Some(unsaved) = state.unsaved_outcome(row) {
-                *row = unsaved;
-            } else {
-                // Open, and nobody knows its outcome any more: another process left it, or its intent was written without an
-                // answer.
-                transition::recover(row);
+            // One pass at a time: an attempt that is open when a pass begins was left so by a crash, or its outcome could not be
+            // written.
+            match state.unsaved(row) {
+                Some(unsaved) => *row = unsaved,
+                None => drop(transition::recover(row, crate::clock::to_millis(now), LONGEST_CALL)),
             }
             let _ = state.memo(&row.connection, &row.remote_name, now);
         }
-        rows.retain(|r| !state.dropped.contains(&(r.connection.clone(), r.remote_name.clone())));
+        rows.retain(|r| {
+            !(r.is_open() || r.unsettled_since().is_some())
+                || !state.dropped.contains(&(r.connection.clone(), r.remote_name.clone()))
+        });
         let route = Route::find(ctx, key, &vs);
-        Self { ctx, key, state, vs, rows, wants: Vec::new(), route, next: None, notes: Vec::new(), now }
+        let owned_at_start = rows.iter().filter(|r| r.is_ours()).count();
+        Self { owned_at_start, ctx, key, state, vs, rows, wants: Vec::new(), route, next: None, notes: Vec::new(), now }
     }
 
     /// Whether the object is going.

@@ -1,11 +1,13 @@
 //! The remote behind one budget identity: its client, its lane, and the list of its entries, read once for all.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::backoff::jittered;
 use crate::api::ConnectionReason;
@@ -81,6 +83,12 @@ pub struct RemoteHandle {
     notify: Notify,
     made: Timestamp,
     clock: Clock,
+    /// Ends the prober when no connection goes to the remote any more.
+    pub end: CancellationToken,
+    /// Whether the prober runs.
+    pub started: AtomicBool,
+    /// Entries that were off when somebody approved, and have not been seen right since: they do not freeze again.
+    pub excused: Mutex<HashSet<(Arc<str>, Arc<str>)>>,
 }
 
 /// What a list led to, for the owner of the prober.
@@ -117,6 +125,9 @@ impl RemoteHandle {
             made: clock.now(),
             notify: Notify::new(),
             clock,
+            end: CancellationToken::new(),
+            started: AtomicBool::new(false),
+            excused: Mutex::new(HashSet::new()),
         }
     }
 
@@ -325,6 +336,7 @@ impl RemoteHandle {
         loop {
             let due = self.due();
             tokio::select! {
+                () = self.end.cancelled() => return,
                 () = wait_until(self.clock, due) => {}
                 () = self.notify.notified() => continue,
                 changed = lane_changed.changed() => {

@@ -23,6 +23,7 @@ use crate::api::vault_secret::{CreationPolicy, DeletionPolicy, VaultSecretStatus
 use crate::api::{Reason, VaultSecret, names};
 use crate::remote::DriftSignal;
 use crate::remote::lane::{Ask, Lane, ObjectKey, Place, Rank, Waiting};
+use crate::sync::conflict::{Claimant, Hold};
 use crate::sync::ledger::EntryState;
 use crate::sync::plan::{Cause, after};
 use crate::sync::transition::Write;
@@ -143,6 +144,7 @@ async fn run(
     drop(permit);
     let gone = finished?;
     pass.register_claims();
+    tell_count(&pass);
     if adopted_all && !pass.is_deleting() {
         adoption_done(&pass);
     }
@@ -157,12 +159,14 @@ async fn run(
         look_again_at_interval(&mut pass);
     }
     if projection.issue.is_some() {
-        let next = pass.state.backoff.failed(backoff::TRANSIENT, ctx.clock.now(), jittered);
+        let next = pass.state.target_backoff.failed(backoff::TARGET, ctx.clock.now(), jittered);
         pass.look_again(next);
     } else {
-        pass.state.backoff.reset();
+        pass.state.target_backoff.reset();
     }
     wait_for_remote(&mut pass);
+    let rows = std::mem::take(&mut pass.rows);
+    pass.state.keep_memos_of(&rows);
     let net = jittered(ctx.settings.safety_net);
     Ok(pass.next.map_or(net, |at| ctx.clock.until(at).max(Duration::from_millis(1)).min(net)))
 }
@@ -174,6 +178,17 @@ fn wait_for_remote(pass: &mut Pass<'_>) {
     // It may have come to be ready since this pass began, with nobody there to be woken.
     if Route::find(pass.ctx, pass.key, &pass.vs).problem.is_none() {
         pass.look_again(pass.ctx.clock.now());
+    }
+}
+
+/// The connection tells how many entries are ours.
+fn tell_count(pass: &Pass<'_>) {
+    let before = pass.owned_at_start;
+    let now = pass.rows.iter().filter(|r| r.is_ours()).count();
+    if before != now
+        && let Some(handle) = pass.route.handle.as_ref().filter(|h| pass.ctx.connections.may_count(&h.key, pass.now))
+    {
+        pass.ctx.wake.connection(handle.key.clone());
     }
 }
 
@@ -237,10 +252,10 @@ fn mark_adoption(pass: &Pass<'_>, choice: &Choice, base: &mut VaultSecretStatus)
 
 fn adoption_done(pass: &Pass<'_>) {
     let Some(handle) = &pass.route.handle else { return };
-    if let Some(adopting) = handle.adopting.as_ref().filter(|_| pass.route.problem.is_none()) {
-        if adopting.done(pass.key) {
-            pass.ctx.wake.connection(handle.key.clone());
-        }
+    if let Some(adopting) = handle.adopting.as_ref().filter(|_| pass.route.problem.is_none())
+        && adopting.done(pass.key)
+    {
+        pass.ctx.wake.connection(handle.key.clone());
     }
 }
 
@@ -369,10 +384,17 @@ async fn save_or_keep(pass: &mut Pass<'_>, status: VaultSecretStatus) -> Result<
     let old = pass.old_status();
     note_transition(pass, &old, &status);
     match pass.save_outcome(status).await {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            pass.state.unsaved.clear();
+            pass.state.dropped.clear();
+            Ok(())
+        }
         Err(error) => {
             keep_outcomes(pass);
             pass.notes.clear();
+            if error == SaveError::Gone {
+                hold_entries(pass);
+            }
             Err(error.into())
         }
     }
@@ -381,6 +403,20 @@ async fn save_or_keep(pass: &mut Pass<'_>, status: VaultSecretStatus) -> Result<
 /// Outcomes that the ledger does not have are kept for the next pass.
 fn keep_outcomes(pass: &mut Pass<'_>) {
     pass.state.unsaved = pass.rows.iter().filter(|r| r.attempt.is_some()).cloned().collect();
+}
+
+/// The object went while a write of its was under way: what may still land is held against others until it cannot.
+fn hold_entries(pass: &Pass<'_>) {
+    let uid = pass.uid();
+    for row in &pass.rows {
+        let (Some(since), Some(handle), Some(id)) = (row.unsettled_since(), pass.handle_of(row), pass.entry_id(row))
+        else {
+            continue;
+        };
+        let claimant =
+            Claimant { created: None, uid: uid.clone(), name: pass.key.to_string(), hold: Hold::Claimed, prefix: 0 };
+        pass.ctx.entries.haunt(&id, claimant, after(since, handle.settle));
+    }
 }
 
 /// Conditions have whole seconds, as everywhere in Kubernetes.

@@ -55,7 +55,6 @@ impl Pass<'_> {
     /// [`SaveError::Overtaken`] when the object is not the one that the decision was made on.
     pub async fn save_once(&mut self, status: VaultSecretStatus) -> Result<(), SaveError> {
         if self.vs.status.as_ref() == Some(&status) {
-            self.state.saved();
             return Ok(());
         }
         let mut object = (*self.vs).clone();
@@ -66,7 +65,6 @@ impl Pass<'_> {
         match within("writing the status", api.replace_status(&self.key.name, &params, &object)).await {
             Ok(written) => {
                 self.adopt_version(written);
-                self.state.saved();
                 Ok(())
             }
             Err(error) => match error.kind {
@@ -85,10 +83,7 @@ impl Pass<'_> {
         let unchanged = found.resource_version() == self.vs.resource_version();
         self.adopt_version(found);
         match (done, unchanged) {
-            (true, _) => {
-                self.state.saved();
-                Ok(())
-            }
+            (true, _) => Ok(()),
             // It may still land: the guard of the next write decides which one holds.
             (false, true) => Err(SaveError::Api(error)),
             (false, false) => Err(SaveError::Overtaken),

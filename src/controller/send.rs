@@ -15,7 +15,7 @@ use super::save::SaveError;
 use crate::api::Reason;
 use crate::api::vault_secret::VaultSecretStatus;
 use crate::remote::lane::{Outcome as LaneOutcome, Turn};
-use crate::remote::{CallError, Certainty, DriftSignal, EntryRef, ErrorClass, Operation, Written};
+use crate::remote::{CallError, Certainty, EntryRef, ErrorClass, Operation, Written};
 use crate::sync::plan::Cause;
 use crate::sync::transition::{self, After, Answer, Intent, Outcome, Write};
 
@@ -52,7 +52,6 @@ impl Pass<'_> {
         let client = handle.remote.client();
         // A login between intent and request would make the claim window longer than it has to be.
         if let Err(error) = client.prepare().await {
-            handle.remote.lane_report(&error);
             for one in &due {
                 self.note_failure(one, &error);
             }
@@ -198,7 +197,6 @@ impl Pass<'_> {
                 outcome_of(result)
             }
         };
-        let stamps = handle.remote.client().drift_signal() != DriftSignal::Presence;
         let now = crate::clock::to_millis(crate::sync::plan::after(self.ctx.clock.now(), Duration::from_millis(1)));
         let answer = Answer {
             write: due.write,
@@ -209,7 +207,6 @@ impl Pass<'_> {
             sent_at: done.sent_at,
             now,
             settle: handle.settle,
-            stamps,
         };
         let after = transition::record(&mut self.rows[due.row], &answer);
         if after == After::Drop {
@@ -239,6 +236,7 @@ impl Pass<'_> {
             (Outcome::NotFound, _) => {
                 memo.contradicted = true;
                 memo.update_refused = memo.update_refused.saturating_add(1);
+                memo.refused_at = Some(now);
                 true
             }
             (_, Some(Err(error))) => {
@@ -268,6 +266,7 @@ impl Pass<'_> {
             next = crate::sync::plan::after(now, Duration::from_millis(100));
         }
         memo.failed_for.clone_from(&due.fingerprint);
+        due.handle.remote.lane_report(error);
         let told = next.round(jiff::Unit::Second).unwrap_or(next);
         let row = &mut self.rows[due.row];
         row.message = format!("{}; next attempt at {told}", error.message);

@@ -72,7 +72,7 @@ where
                     continue;
                 }
                 let run_at = Instant::now() + wait.min(Duration::from_secs(86_400));
-                let _ = requests.send(ScheduleRequest { message: key, run_at: run_at });
+                let _ = requests.send(ScheduleRequest { message: key, run_at });
             }
         }
     }

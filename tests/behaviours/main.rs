@@ -7,6 +7,7 @@
 mod common;
 
 mod claims;
+mod cluster;
 mod deletion;
 mod generated;
 mod inputs;

@@ -37,8 +37,8 @@ async fn b01_value_arrives(kind: Kind) {
     assert_ne!(row.text("/pushedAt"), "");
     let source = scene.expect("Secret", "source").await;
     assert_eq!(row.text("/sourceVersion"), source.version());
-    assert_eq!(row.text("/remoteVersion") != "", kind.shows_changes(), "{row:?}");
-    assert_eq!(row.text("/remoteId") != "", kind == Kind::Dreadnode, "{row:?}");
+    assert_eq!(!row.text("/remoteVersion").is_empty(), kind.shows_changes(), "{row:?}");
+    assert_eq!(!row.text("/remoteId").is_empty(), kind == Kind::Dreadnode, "{row:?}");
 
     let connection = scene.connection_is(kind.member(), "Connected").await;
     assert_eq!(connection.text("/status/provider"), format!("{kind:?}"));

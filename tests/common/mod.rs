@@ -7,22 +7,30 @@
 #![allow(dead_code, unused_imports)] // each test binary uses its part
 
 mod cluster;
+mod health;
+mod kubectl;
+mod life;
 mod manifests;
 mod object;
 mod operator;
 mod remote;
 mod scene;
 mod setup;
+mod versions;
 mod wait;
 
 use std::time::Duration;
 
 pub use cluster::{Cluster, without_validation};
+pub use health::{ArgoHealth, Kstatus, argo_health, kstatus};
+pub use life::whole_life;
+pub use manifests::api;
 pub use object::{Condition, Object};
 pub use operator::{Operator, OperatorOptions};
 pub use remote::{Kind, Remote};
 pub use scene::Scene;
 pub use setup::{Synced, entry, generated, inline, merged};
+pub use versions::Versions;
 
 /// Long enough for the slowest machine. Nothing waits that long unless it fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use devkit::remotes::{
-    DEFAULT_TENANT, Dreadnode, DreadnodeOptions, Entry, Faults, Kelvin, KelvinOptions, Mixpeek, MixpeekOptions, Op,
-    Request,
+    Change, DEFAULT_TENANT, Dreadnode, DreadnodeOptions, Entry, Faults, Kelvin, KelvinOptions, Mixpeek, MixpeekOptions,
+    Op, Request,
 };
 use serde_json::{Value, json};
 
@@ -208,6 +208,11 @@ impl Remote {
     /// The calls that arrived, oldest first.
     pub fn requests(&self) -> Vec<Request> {
         each!(self, remote => remote.requests())
+    }
+
+    /// What was done to entries, by whomever, oldest first.
+    pub fn changes(&self) -> Vec<Change> {
+        each!(self, remote => remote.changes())
     }
 
     /// How many calls of this operation arrived, whatever became of them.

@@ -5,4 +5,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod leaving;
+mod old_definitions;
 mod restarts;

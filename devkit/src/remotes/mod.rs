@@ -34,5 +34,5 @@ pub use remote::{NoSuchCredential, NotInTime, Remote, StartError};
 pub use server::Listen;
 pub(crate) use shared::Provider;
 pub use shared::Variant;
-pub use store::{DEFAULT_TENANT, Entry, SOMEBODY_ELSE};
+pub use store::{Change, DEFAULT_TENANT, Entry, SOMEBODY_ELSE};
 pub use tls::{Identity, TestCa, TlsError, TlsOptions};

@@ -12,7 +12,7 @@ use super::faults::Faults;
 use super::log::{Op, Request};
 use super::server::Server;
 use super::shared::{Core, Provider};
-use super::store::{DEFAULT_TENANT, Entry, SOMEBODY_ELSE};
+use super::store::{Change, DEFAULT_TENANT, Entry, SOMEBODY_ELSE};
 use super::tls::TlsError;
 
 /// Why a remote does not run.
@@ -117,6 +117,11 @@ impl<P: Provider> Remote<P> {
         self.core.read(|state| state.log.requests.iter().cloned().collect())
     }
 
+    /// What was done to entries, by the operator and by others, oldest first. Unlike an entry's own history this outlives it.
+    pub fn changes(&self) -> Vec<Change> {
+        self.core.read(|state| state.store.changes.clone())
+    }
+
     fn number(&self, wanted: impl Fn(&Request) -> bool) -> usize {
         self.core.read(|state| state.log.requests.iter().filter(|request| wanted(request)).count())
     }
@@ -160,6 +165,7 @@ impl<P: Provider> Remote<P> {
             let all = std::mem::take(&mut state.log.requests);
             let (done, open): (Vec<_>, Vec<_>) = all.into_iter().partition(|request| request.done);
             state.log.requests = open.into();
+            state.store.changes.clear();
             done
         })
     }

@@ -59,6 +59,26 @@ impl fmt::Debug for Entry {
     }
 }
 
+/// Something that was done to an entry, by whomever.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Change {
+    /// When, by the clock of the machine.
+    pub at: Timestamp,
+    /// Tenant of the entry.
+    pub tenant: String,
+    /// Name as stored.
+    pub name: String,
+    /// The value that it was given; none when it was removed.
+    pub value: Option<String>,
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let done = if self.value.is_some() { "written" } else { "removed" };
+        write!(f, "{} {}/{} {done}", self.at, self.tenant, self.name)
+    }
+}
+
 /// Who writes and when.
 #[derive(Debug, Clone)]
 pub(crate) struct Stamp {
@@ -70,6 +90,7 @@ pub(crate) struct Stamp {
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     tenants: BTreeMap<String, BTreeMap<String, Entry>>,
+    pub(crate) changes: Vec<Change>,
 }
 
 impl Store {
@@ -94,6 +115,11 @@ impl Store {
         all.find(|entry| entry.id == id).map(|entry| entry.name.as_str())
     }
 
+    fn note(&mut self, tenant: &str, name: &str, value: Option<&str>) {
+        let (tenant, name, value) = (tenant.to_owned(), name.to_owned(), value.map(str::to_owned));
+        self.changes.push(Change { at: Timestamp::now(), tenant, name, value });
+    }
+
     /// Makes an entry; the caller has checked that the name is free.
     pub(crate) fn insert(
         &mut self,
@@ -114,6 +140,7 @@ impl Store {
             values: vec![value.to_owned()],
         };
         self.tenants.entry(tenant.to_owned()).or_default().insert(name.to_owned(), entry.clone());
+        self.note(tenant, name, Some(value));
         entry
     }
 
@@ -132,11 +159,15 @@ impl Store {
             entry.updated_by = stamp.by.clone();
         }
         entry.values.push(value.to_owned());
-        Some(entry.clone())
+        let entry = entry.clone();
+        self.note(tenant, name, Some(value));
+        Some(entry)
     }
 
     pub(crate) fn remove(&mut self, tenant: &str, name: &str) -> Option<Entry> {
-        self.tenants.get_mut(tenant)?.remove(name)
+        let removed = self.tenants.get_mut(tenant)?.remove(name)?;
+        self.note(tenant, name, None);
+        Some(removed)
     }
 }
 
@@ -174,5 +205,16 @@ mod tests {
         let mut store = Store::default();
         let made = store.insert("t", "a", "hunter2", None, &stamp(1));
         assert!(!format!("{made:?} {store:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn every_change_is_noted() {
+        let mut store = Store::default();
+        store.insert("t", "a", "v", None, &stamp(1));
+        store.replace("t", "a", "w", &stamp(2), true);
+        store.remove("t", "a");
+        store.remove("t", "a");
+        let noted: Vec<_> = store.changes.iter().map(|change| change.value.as_deref()).collect();
+        assert_eq!(noted, [Some("v"), Some("w"), None]);
     }
 }

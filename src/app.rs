@@ -125,6 +125,7 @@ async fn operate(args: RunArgs, metrics: Arc<Metrics>, gates: Gates, end: Cancel
         wake: Wake { objects, connections },
         metrics: Arc::clone(&metrics),
         workers: Semaphore::new(settings.workers),
+        wiring: tokio::sync::RwLock::new(()),
         settings,
     });
     let seen = Arc::downgrade(&ctx);

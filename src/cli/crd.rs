@@ -1,7 +1,7 @@
 //! `vaultsecret crd`: prints the CustomResourceDefinitions.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
     JSONSchemaPropsOrStringArray,
 };
 use kube::CustomResourceExt;
@@ -16,6 +16,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         for version in &mut crd.spec.versions {
             if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
                 mend(schema);
+                not_yet_observed(schema);
             }
         }
     }
@@ -54,6 +55,14 @@ fn mend(schema: &mut JSONSchemaProps) {
         schema.format = None;
     }
     below(schema).into_iter().for_each(mend);
+}
+
+/// A new object says from the first moment that nobody has looked at it: without a status it would pass for healthy
+/// (kstatus, and Argo CD's generic check).
+fn not_yet_observed(schema: &mut JSONSchemaProps) {
+    if let Some(status) = schema.properties.as_mut().and_then(|p| p.get_mut("status")) {
+        status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
+    }
 }
 
 /// Every schema directly inside this one.

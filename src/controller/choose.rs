@@ -257,6 +257,7 @@ fn choose_wanted(
     let row = &mut pass.rows[index];
     if row.state == EntryState::InSync && row.fingerprint.as_deref() == Some(&fingerprint) && version.is_some() {
         row.source_version = version;
+        pass.verify(index);
     }
 }
 

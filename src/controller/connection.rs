@@ -88,7 +88,9 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
         return NEVER;
     };
     let permit = ctx.workers.acquire().await;
+    let wiring = ctx.wiring.read().await;
     let result = run(ctx, shown).await;
+    drop(wiring);
     drop(permit);
     let (outcome, wait) = match result {
         Ok(wait) => ("ok", wait),
@@ -101,7 +103,7 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
     wait
 }
 
-fn removed(ctx: &Context, key: &ConnectionKey) {
+fn removed(ctx: &Arc<Context>, key: &ConnectionKey) {
     ctx.refs.set(&Waker::Connection(key.clone()), Vec::new());
     if ctx.connections.get(key).is_some() {
         ctx.connections.retire(key);

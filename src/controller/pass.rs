@@ -74,6 +74,8 @@ pub struct Pass<'a> {
     pub now: Timestamp,
     /// How many entries were ours when it began.
     pub owned_at_start: usize,
+    /// Rows whose value was looked at in this pass, as the spec now has it: by connection and name.
+    pub verified: HashSet<(String, String)>,
 }
 
 impl<'a> Pass<'a> {
@@ -96,7 +98,20 @@ impl<'a> Pass<'a> {
         });
         let route = Route::find(ctx, key, &vs);
         let owned_at_start = rows.iter().filter(|r| r.is_ours()).count();
-        Self { owned_at_start, ctx, key, state, vs, rows, wants: Vec::new(), route, next: None, notes: Vec::new(), now }
+        Self {
+            owned_at_start,
+            verified: HashSet::new(),
+            ctx,
+            key,
+            state,
+            vs,
+            rows,
+            wants: Vec::new(),
+            route,
+            next: None,
+            notes: Vec::new(),
+            now,
+        }
     }
 
     /// Whether the object is going.
@@ -176,13 +191,16 @@ impl<'a> Pass<'a> {
             (Some(handle), false) => {
                 let others = self.route.other_prefixes(self.ctx, &self.key.namespace);
                 let prefix = handle.prefix.as_deref().map(|p| desired::render_prefix(p, &self.key.namespace));
-                desired::names(&self.vs.spec, &Naming { provider: handle.provider, prefix, others: &others })
+                desired::names(
+                    &self.vs.spec,
+                    &Naming { provider: handle.provider, prefix, others: &others, connection: &handle.display },
+                )
             }
             (None, false) => return self.match_by_key(&display),
         };
         let mut taken = HashSet::new();
         for (index, name) in names.into_iter().enumerate() {
-            let mut want = Want { index, row: None, issue: None };
+            let mut want = Want { index, row: None, issue: desired::check(&self.vs.spec.data[index]) };
             match name {
                 None => {}
                 Some(Err(issue)) => want.issue = Some(issue),
@@ -223,7 +241,7 @@ impl<'a> Pass<'a> {
                 .iter()
                 .position(|r| r.connection == display && r.key.as_deref() == Some(&entry.key))
                 .filter(|_| entry.pushes());
-            self.wants.push(Want { index, row, issue: None });
+            self.wants.push(Want { index, row, issue: desired::check(entry) });
         }
     }
 
@@ -323,6 +341,26 @@ impl<'a> Pass<'a> {
         for at in waits {
             self.look_again(after(at, std::time::Duration::from_millis(1)));
         }
+    }
+
+    /// The status is about to say that this generation was observed: a row whose value was not looked at (the connection is
+    /// frozen or missing, its turn has not come) must not pass for unchanged later.
+    pub fn doubt_unverified(&mut self) {
+        let observed = self.vs.status.as_ref().and_then(|s| s.observed_generation);
+        if observed == self.vs.metadata.generation {
+            return;
+        }
+        for row in self.rows.iter_mut().filter(|r| r.key.is_some()) {
+            if !self.verified.contains(&(row.connection.clone(), row.remote_name.clone())) {
+                row.source_version = None;
+            }
+        }
+    }
+
+    /// Notes that a row's value was looked at.
+    pub fn verify(&mut self, row: usize) {
+        let row = &self.rows[row];
+        self.verified.insert((row.connection.clone(), row.remote_name.clone()));
     }
 
     /// Notes a warning to be published.

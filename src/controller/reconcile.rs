@@ -110,6 +110,9 @@ async fn run(
         choice = choose(&mut pass, values.as_ref());
     }
     note_values(&mut pass, values.as_ref());
+    if let Some(wait) = await_list(&mut pass, &choice) {
+        return Ok(wait);
+    }
     let mut base = pass.old_status();
     base.last_handled_force_push = marks.or(base.last_handled_force_push);
     let forgotten = std::mem::take(&mut choice.forgotten);
@@ -179,6 +182,23 @@ fn wait_for_remote(pass: &mut Pass<'_>) {
     if Route::find(pass.ctx, pass.key, &pass.vs).problem.is_none() {
         pass.look_again(pass.ctx.clock.now());
     }
+}
+
+/// A new entry waits for a list, and nothing else is to be done: the list is there in a moment, so nothing is written before.
+fn await_list(pass: &mut Pass<'_>, choice: &Choice) -> Option<Duration> {
+    let nothing_else = choice.undecided
+        && choice.due.is_empty()
+        && choice.forgotten.is_empty()
+        && !pass.is_deleting()
+        && pass.route.problem.is_none()
+        && pass.wants.iter().all(|w| w.issue.is_none());
+    if !nothing_else {
+        pass.state.listing_since = None;
+        return None;
+    }
+    let since = *pass.state.listing_since.get_or_insert(pass.now);
+    let until = after(since, PATIENCE);
+    (pass.now < until).then(|| pass.ctx.clock.until(until).max(Duration::from_millis(1)))
 }
 
 /// The connection tells how many entries are ours.
@@ -369,6 +389,7 @@ async fn finish(pass: &mut Pass<'_>, base: VaultSecretStatus, projection: &Proje
     if pass.is_deleting() {
         return finish_deletion(pass, base).await;
     }
+    pass.doubt_unverified();
     let findings = findings(pass, projection);
     let mut status = VaultSecretStatus { entries: pass.rows.clone(), ..base };
     if let Some(target) = &projection.status {
@@ -378,6 +399,20 @@ async fn finish(pass: &mut Pass<'_>, base: VaultSecretStatus, projection: &Proje
     report::conditions(&mut status, &findings, generation, now_in_seconds(pass));
     save_or_keep(pass, status).await?;
     Ok(false)
+}
+
+/// The status with the intent: the ledger as it is before the requests leave, and conditions that say so.
+pub fn intent_status(pass: &mut Pass<'_>, base: &VaultSecretStatus) -> VaultSecretStatus {
+    if pass.is_deleting() {
+        return VaultSecretStatus { entries: pass.rows.clone(), ..base.clone() };
+    }
+    pass.doubt_unverified();
+    let projection = Projection { done: pass.target_is_in_place(), ..Projection::default() };
+    let findings = findings(pass, &projection);
+    let mut status = VaultSecretStatus { entries: pass.rows.clone(), ..base.clone() };
+    let generation = pass.vs.metadata.generation;
+    report::conditions(&mut status, &findings, generation, now_in_seconds(pass));
+    status
 }
 
 async fn save_or_keep(pass: &mut Pass<'_>, status: VaultSecretStatus) -> Result<(), ReconcileError> {
@@ -509,18 +544,21 @@ fn note_transition(pass: &mut Pass<'_>, old: &VaultSecretStatus, new: &VaultSecr
             .map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
     };
     let Some((status, reason, message)) = ready(new) else { return };
-    let before = ready(old);
     let quiet = |reason: &str| {
         [Reason::Queued, Reason::Pushing, Reason::Confirming, Reason::Deleting].iter().any(|r| r.as_str() == reason)
     };
-    let same = before.as_ref().is_some_and(|(_, r, _)| *r == reason);
-    if same || quiet(&reason) {
+    // What was told last, and not what was written last: between two failures the status says Pushing.
+    if pass.state.announced.is_none() {
+        pass.state.announced = ready(old).map(|(_, r, _)| r).filter(|r| !quiet(r));
+    }
+    if quiet(&reason) || pass.state.announced.as_ref() == Some(&reason) {
         return;
     }
+    let before = pass.state.announced.replace(reason.clone());
     let Some(known) = Reason::ALL.iter().find(|r| r.as_str() == reason) else { return };
     if status == "True" {
         // The first sync is what everybody expects: it is worth no event. The end of trouble is.
-        if before.is_some_and(|(_, r, _)| !quiet(&r)) {
+        if before.is_some() {
             pass.notes.push(super::pass::Note { warning: false, reason: known.as_str(), text: message });
         }
     } else {

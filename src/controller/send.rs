@@ -67,7 +67,7 @@ impl Pass<'_> {
         for one in &due {
             transition::begin(&mut self.rows[one.row], Intent { write: one.write, cause: one.cause, at });
         }
-        let status = VaultSecretStatus { entries: self.rows.clone(), ..intent.clone() };
+        let status = super::reconcile::intent_status(self, intent);
         if let Err(error) = self.save_once(status).await {
             self.rows = before;
             return Err(error);
@@ -214,8 +214,6 @@ impl Pass<'_> {
             return false;
         }
         let row = &self.rows[due.row];
-        // Acknowledged, and not settled by that: the next pass sees when it will be.
-        let unsettled = row.unsettled_since().is_some();
         let (connection, name) = (row.connection.clone(), row.remote_name.clone());
         let memo = self.state.memo(&connection, &name, now);
         match (&outcome, &done.result) {
@@ -227,7 +225,9 @@ impl Pass<'_> {
                 if due.cause == Some(Cause::Reassert) {
                     memo.reasserted.push(now);
                 }
-                unsettled
+                self.verified.insert((connection, name));
+                // Acknowledged, but not settled: what settles it is decided at once, and waited for.
+                self.rows[due.row].unsettled_since().is_some()
             }
             (Outcome::Exists, _) => {
                 memo.contradicted = true;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::desired::Issue;
+use super::desired::{Issue, check};
 use super::entries::EntryId;
 use super::pass::{Pass, Want};
 use super::refs::{Known, Ref};
@@ -103,20 +103,19 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
     let namespaced = Namespaced::new(pass.ctx.client.clone(), &*pass.key.namespace);
     let sources = limited(read_all(&namespaced, references.iter().flatten().cloned())).await?;
     note_versions(pass, &sources, &before);
-    let (escrow, trouble) = match escrow(pass).await {
-        Ok(escrow) => (escrow, String::new()),
-        // Another try is of no use before somebody has changed the Secret, and that wakes us. The other keys go on.
-        Err(ReadError::Escrow(
-            error @ (EscrowError::Conflict { .. }
-            | EscrowError::Terminating { .. }
-            | EscrowError::Index { .. }
-            | EscrowError::Immutable { .. }
-            | EscrowError::TooLarge { .. }),
-        )) => (None, error.to_string()),
+    let escrow = match escrow(pass).await {
+        Ok(escrow) => Ok(escrow),
+        Err(ReadError::Escrow(error)) if !matches!(error, EscrowError::Api(_) | EscrowError::Contended { .. }) => {
+            Err(Issue::new(Reason::TargetConflict, error.to_string()))
+        }
         Err(error) => return Err(error),
     };
     let mut by_index = Vec::with_capacity(data.len());
     for (entry, reference) in data.iter().zip(&references) {
+        if let Some(issue) = check(entry) {
+            by_index.push(Err(issue));
+            continue;
+        }
         let raw = if let Some(value) = &entry.value {
             Ok((SecretValue::from(value.0.as_str()), INLINE.to_owned()))
         } else if let Some(reference) = reference {
@@ -129,21 +128,20 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
                 None => Err(Issue::new(Reason::SourceMissing, format!("key {}: its source was not read", entry.key))),
             }
         } else {
-            generated(entry, escrow.as_ref(), &trouble)
+            match &escrow {
+                Ok(escrow) => generated(entry, escrow.as_ref()),
+                Err(issue) => Err(Issue::new(issue.reason, format!("key {}: {}", entry.key, issue.message))),
+            }
         };
         by_index.push(raw.and_then(|(raw, version)| gate(pass, entry, raw, version)));
     }
-    let inherited = escrow.map(|e| e.made_for_entries.into_iter().collect()).unwrap_or_default();
+    let inherited = escrow.ok().flatten().map(|e| e.made_for_entries.into_iter().collect()).unwrap_or_default();
     Ok(Values { by_index, inherited })
 }
 
-fn generated(
-    entry: &DataEntry,
-    escrow: Option<&escrow::Escrow>,
-    trouble: &str,
-) -> Result<(SecretValue, String), Issue> {
+fn generated(entry: &DataEntry, escrow: Option<&escrow::Escrow>) -> Result<(SecretValue, String), Issue> {
     let Some(escrow) = escrow else {
-        return Err(Issue::new(Reason::ValueRefused, format!("key {}: {trouble}", entry.key)));
+        return Err(Issue::new(Reason::ValueRefused, format!("key {}: no value", entry.key)));
     };
     if let Some(error) = escrow.refused.get(&entry.key) {
         return Err(Issue::new(Reason::ValueRefused, format!("key {}: {error}", entry.key)));

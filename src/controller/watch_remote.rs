@@ -154,8 +154,17 @@ pub fn excuse(ctx: &Context, connection: &ConnectionHandle) {
     });
 }
 
-/// Ends the probers of remotes that no connection goes to any more, such as those of a key that was rotated.
-pub fn release_unused(ctx: &Context) {
+/// Ends the probers of remotes that no connection goes to any more, such as those of a key that was rotated. In the background:
+/// a connection that is being read may be about to use one.
+pub fn release_unused(ctx: &Arc<Context>) {
+    let ctx = Arc::clone(ctx);
+    tokio::spawn(async move {
+        let _alone = ctx.wiring.write().await;
+        release(&ctx);
+    });
+}
+
+fn release(ctx: &Context) {
     let rows_of: HashSet<ConnectionKey> = ctx
         .vault_secrets
         .all()

@@ -81,7 +81,12 @@ pub fn begin(row: &mut Row, intent: Intent) {
         // Nothing of what was intended before can be at the remote unacknowledged.
         row.claimed_at = None;
     }
-    row.state = if intent.write == Write::Delete { EntryState::Leaving } else { EntryState::Pushing };
+    // A failure stays visible while it is tried again.
+    let retried = row.state == EntryState::Failed && intent.write != Write::Delete;
+    if !retried {
+        row.state = if intent.write == Write::Delete { EntryState::Leaving } else { EntryState::Pushing };
+        row.message.clear();
+    }
     match intent.write {
         Write::Create => {
             row.claimed = !row.is_ours();
@@ -93,7 +98,6 @@ pub fn begin(row: &mut Row, intent: Intent) {
         }
         Write::Update | Write::Delete => {}
     }
-    row.message.clear();
 }
 
 /// What becomes of the row after the answer.

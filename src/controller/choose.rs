@@ -221,6 +221,8 @@ fn choose_wanted(
             // asked for it is dealt with now.
             let row = &mut pass.rows[index];
             (row.adopted, row.claimed, row.claimed_at) = (true, false, None);
+            row.state = EntryState::Queued;
+            row.message.clear();
         }
         if let Some(at) = held {
             pass.look_again(at);

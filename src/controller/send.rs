@@ -57,7 +57,10 @@ impl Pass<'_> {
             }
             return Ok(Sent { any: true, again: false });
         }
-        due.truncate(usize::try_from(turn.requests()).unwrap_or(usize::MAX).max(1));
+        let allowed = usize::try_from(turn.requests()).unwrap_or(usize::MAX).max(1);
+        // What the turn does not allow comes in another one.
+        let left_over = due.len() > allowed;
+        due.truncate(allowed);
         self.take_entries(&mut due);
         if due.is_empty() {
             return Ok(Sent { any: true, again: true });
@@ -147,7 +150,7 @@ impl Pass<'_> {
             let row = self.remove_row(row);
             self.state.dropped.insert((row.connection.clone(), row.remote_name.clone()));
         }
-        Ok(Sent { any: true, again })
+        Ok(Sent { any: true, again: again || left_over })
     }
 
     /// Takes the entries of the writes in the index; those that somebody else has are left out.

@@ -15,6 +15,7 @@ use super::keys::{ConnectionKey, Waker};
 use super::prober::RemoteHandle;
 use super::refs::{Known, Ref};
 use super::watch_remote;
+use super::worker::NEVER;
 use crate::api::connection::{AllowedNamespaces, ConnectionSpec, ConnectionStatus};
 use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ConnectionReason, names};
@@ -84,7 +85,7 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
     let began = tokio::time::Instant::now();
     let Some(shown) = Shown::get(ctx, key) else {
         removed(ctx, key);
-        return ctx.settings.safety_net;
+        return NEVER;
     };
     let permit = ctx.workers.acquire().await;
     let wiring = ctx.wiring.read().await;
@@ -175,7 +176,7 @@ async fn go_on(
         set_note(&note, Some(FreezeNote { token: recorded.token.clone(), reason: recorded.reason.clone() }));
     }
     follow_identity(ctx, &shown, &remote.base, &mut status, &note);
-    approve(&shown, &remote.base, &mut status, &note);
+    let released = approve(&shown, &remote.base, &mut status, &note);
     let handle = Arc::new(ConnectionHandle {
         display: key.display().into(),
         generation: shown.metadata.generation.unwrap_or_default(),
@@ -192,7 +193,7 @@ async fn go_on(
         made_from,
         key: key.clone(),
     });
-    publish(ctx, handle, before, &shown, status).await
+    publish(ctx, handle, before, &shown, status, released).await
 }
 
 /// The connection cannot be used. What was had before is kept for entries that leave.
@@ -317,11 +318,16 @@ pub fn new_token() -> String {
     format!("{:08x}", rand::random::<u32>())
 }
 
-/// Reads the approve annotation.
-fn approve(shown: &Shown, base: &str, status: &mut ConnectionStatus, note: &Mutex<Option<FreezeNote>>) {
+/// Reads the approve annotation. Returns the token of the freeze that it releases.
+fn approve(
+    shown: &Shown,
+    base: &str,
+    status: &mut ConnectionStatus,
+    note: &Mutex<Option<FreezeNote>>,
+) -> Option<String> {
     let Some(current) = note.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
         status.freeze = None;
-        return;
+        return None;
     };
     status.freeze =
         Some(crate::api::connection::Freeze { token: current.token.clone(), reason: current.reason.clone() });
@@ -334,11 +340,13 @@ fn approve(shown: &Shown, base: &str, status: &mut ConnectionStatus, note: &Mute
                 status.incarnation = Some(status.incarnation.unwrap_or_default() + 1);
             }
             status.remote = Some(base.to_owned());
+            Some(current.token)
         }
         Some(Err(text)) => {
             tracing::warn!(connection = %shown.key.object, %text, "the approve annotation cannot be read");
+            None
         }
-        Some(Ok(None)) | None => {}
+        Some(Ok(None)) | None => None,
     }
 }
 
@@ -376,6 +384,7 @@ async fn publish(
     before: Option<Arc<ConnectionHandle>>,
     shown: &Shown,
     mut status: ConnectionStatus,
+    released: Option<String>,
 ) -> Result<Duration, CredentialsError> {
     let (reason, message) = match &status.freeze {
         Some(freeze) => (
@@ -400,9 +409,12 @@ async fn publish(
         Written::Later(wait) => wait,
         Written::Overtaken => return Ok(Duration::from_millis(200)),
     };
-    if status.freeze.is_none() && handle.frozen().is_some() {
-        watch_remote::excuse(ctx, &handle);
-        set_note(&handle.freeze, None);
+    if let Some(token) = released {
+        // Only that one: a list may have frozen the connection anew while the status was written.
+        if handle.frozen().is_some_and(|n| n.token == token) {
+            watch_remote::excuse(ctx, &handle);
+            set_note(&handle.freeze, None);
+        }
     }
     let news = before.as_ref().is_none_or(|b| {
         !Arc::ptr_eq(&b.remote, &handle.remote)
@@ -416,12 +428,18 @@ async fn publish(
     let frozen = status.freeze.is_some() && shown.status.freeze.is_none();
     let key = handle.key.clone();
     let owned = before.filter(|b| !Arc::ptr_eq(&b.remote, &handle.remote)).map(|b| b.remote.base != handle.remote.base);
+    let news = news || owned.is_some();
     let remote = Arc::clone(&handle.remote);
-    ctx.connections.publish(handle);
+    if owned.is_some() {
+        // Its lists so far were judged for the connections that it had then.
+        watch_remote::judge_for(ctx, &handle);
+    }
+    ctx.connections.publish(Arc::clone(&handle));
     if owned.is_none_or(|moved| moved) {
         super::index_objects_of(ctx, &key);
     }
     if owned.is_some() {
+        watch_remote::judge_for(ctx, &handle);
         watch_remote::release_unused(ctx);
     }
     if news || thawed || frozen {

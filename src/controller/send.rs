@@ -57,7 +57,10 @@ impl Pass<'_> {
             }
             return Ok(Sent { any: true, again: false });
         }
-        due.truncate(usize::try_from(turn.requests()).unwrap_or(usize::MAX).max(1));
+        let allowed = usize::try_from(turn.requests()).unwrap_or(usize::MAX).max(1);
+        // What the turn does not allow comes in another one.
+        let left_over = due.len() > allowed;
+        due.truncate(allowed);
         self.take_entries(&mut due);
         if due.is_empty() {
             return Ok(Sent { any: true, again: true });
@@ -79,6 +82,7 @@ impl Pass<'_> {
         }
         let at_once = usize::try_from(turn.at_once()).unwrap_or(usize::MAX).max(1);
         let turn = Mutex::new(turn);
+        let uid = self.uid();
         let mut futures = Vec::with_capacity(due.len());
         for (index, one) in due.iter().enumerate() {
             let turn = &turn;
@@ -86,7 +90,7 @@ impl Pass<'_> {
             let entry = EntryRef { name: row.remote_name.clone(), id: row.remote_id.clone() };
             let id =
                 EntryId { remote: std::sync::Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
-            let (client, ctx, handle) = (&client, self.ctx, &handle);
+            let (client, ctx, handle, uid) = (&client, self.ctx, &handle, &uid);
             futures.push(async move {
                 let sent_at = ctx.clock.now();
                 let slot = turn.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -100,7 +104,11 @@ impl Pass<'_> {
                     (Write::Update, Some(value)) => client.update(&entry, value).await,
                     _ => client.delete(&entry).await.map(|()| Written::default()),
                 };
-                ctx.entries.over(&id, ctx.clock.now());
+                let over = ctx.clock.now();
+                ctx.entries.over(&id, over);
+                if result.as_ref().is_err_and(|error| error.certainty() == Certainty::Unknown) {
+                    ctx.entries.linger(&id, uid, crate::sync::plan::after(over, handle.settle));
+                }
                 slot.report(LaneOutcome::of(&result));
                 if let Ok(written) = &result {
                     handle.remote.learn_principal(written.principal.clone());
@@ -142,7 +150,7 @@ impl Pass<'_> {
             let row = self.remove_row(row);
             self.state.dropped.insert((row.connection.clone(), row.remote_name.clone()));
         }
-        Ok(Sent { any: true, again })
+        Ok(Sent { any: true, again: again || left_over })
     }
 
     /// Takes the entries of the writes in the index; those that somebody else has are left out.
@@ -157,7 +165,8 @@ impl Pass<'_> {
                     name: self.rows[d.row].remote_name.as_str().into(),
                 })
                 .collect();
-            let Err((id, taken)) = self.ctx.entries.take(self.key, &uid, &ids, now) else { return };
+            let settle = due.first().map_or(Duration::ZERO, |d| d.handle.settle);
+            let Err((id, taken)) = self.ctx.entries.take(self.key, &uid, &ids, now, settle) else { return };
             due.retain(|d| *self.rows[d.row].remote_name != *id.name);
             let row = self.rows.iter().position(|r| *r.remote_name == *id.name && r.key.is_some());
             let want = self.wants.iter_mut().find(|w| w.row == row && row.is_some());
@@ -279,7 +288,10 @@ impl Pass<'_> {
                 other => other,
             };
         }
-        self.rows.remove(index)
+        let row = self.rows.remove(index);
+        // Named again, it is a new row: what was seen of the old one says nothing about it.
+        self.state.memos.remove(&(row.connection.clone(), row.remote_name.clone()));
+        row
     }
 }
 

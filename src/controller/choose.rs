@@ -199,6 +199,10 @@ fn choose_wanted(
         skew: snapshot.as_ref().map_or(std::time::Duration::from_secs(30), |s| s.skew),
         leaving_since: None,
     };
+    // A new value covers somebody else's change, which is told all the same.
+    let covers = row.is_ours()
+        && row.unsettled_since().is_none()
+        && matches!(&seen, Seen::Present(sighting) if plan::has_moved(&facts, row, sighting));
     let mut decision = plan::decide(&facts);
     if decision == Decision::Settle {
         let mut settled = row.clone();
@@ -238,7 +242,7 @@ fn choose_wanted(
             choice.needs_values = true;
             return;
         }
-        let note = matches!(cause, Cause::Reassert | Cause::LateWrite)
+        let note = (matches!(cause, Cause::Reassert | Cause::LateWrite) || cause == Cause::Changed && covers)
             .then(|| change_note(&pass.rows[index], cause, &seen, snapshot.as_deref()));
         choice.due.push(Due {
             note,

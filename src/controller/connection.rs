@@ -131,6 +131,7 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsEr
     // Woken by a probe or an annotation, with spec and credentials as they were: nothing is read again.
     let unchanged = before.as_ref().filter(|b| {
         b.blocked.is_none()
+            && !b.remote.end.is_cancelled()
             && b.generation == generation
             && b.made_from == made_from
             && made_from.iter().all(|(_, known)| matches!(known, Known::At(_)))
@@ -263,8 +264,8 @@ fn remote_of(ctx: &Arc<Context>, shown: &Shown, material: &Material) -> Result<A
             let client = remote::build(material.remote_config())?;
             let lane = Lane::new(shown.key.object.to_string(), limits, ctx.wake.objects.clone());
             let remote = Arc::new(RemoteHandle::new(material.base.as_str().into(), lane, config, client, ctx.clock));
-            ctx.remotes().insert(material.budget.clone(), Arc::clone(&remote));
-            remote
+            // Another connection with the same key may have been first.
+            Arc::clone(ctx.remotes().entry(material.budget.clone()).or_insert(remote))
         }
     };
     let others = ctx.connections.through(&remote);

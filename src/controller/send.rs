@@ -216,6 +216,11 @@ impl Pass<'_> {
             dropped.push(due.row);
             return false;
         }
+        if let Some(since) = self.rows[due.row].unsettled_since() {
+            // No list wakes a row that is unsettled: it is looked at when nothing of ours can land any more.
+            let settled = crate::sync::plan::after(since, handle.settle);
+            self.look_again(crate::sync::plan::after(settled, Duration::from_millis(1)));
+        }
         let row = &self.rows[due.row];
         let (connection, name) = (row.connection.clone(), row.remote_name.clone());
         let memo = self.state.memo(&connection, &name, now);

@@ -175,8 +175,10 @@ fn release(ctx: &Context) {
             rows.filter_map(|row| ConnectionKey::parse(&row.connection, &namespace)).collect::<Vec<_>>()
         })
         .collect();
+    // A connection is published under the same lock, and looks then whether its remote was released.
+    let mut remotes = ctx.remotes();
     let used = ctx.connections.remotes_in_use(|key| rows_of.contains(key));
-    ctx.remotes().retain(|_, remote| {
+    remotes.retain(|_, remote| {
         let keep = used.iter().any(|u| Arc::ptr_eq(u, remote));
         if !keep {
             remote.end.cancel();

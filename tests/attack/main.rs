@@ -20,8 +20,11 @@ async fn t01_edit_during_a_turn() {
     let scene = Scene::new("t01").await;
     let remote = scene.remote(Kind::Kelvin).await;
     scene.connect(&remote).await;
-    remote.faults().add(Fault::new(Action::SlowAnswer(Duration::from_millis(4500))).on(Op::Create).named("slow").times(1));
-    let spec = |a: &str| json!({"connectionRef": {"name": "kelvin"}, "data": [inline("A", "a", a), inline("S", "slow", "s")]});
+    remote
+        .faults()
+        .add(Fault::new(Action::SlowAnswer(Duration::from_millis(4500))).on(Op::Create).named("slow").times(1));
+    let spec =
+        |a: &str| json!({"connectionRef": {"name": "kelvin"}, "data": [inline("A", "a", a), inline("S", "slow", "s")]});
     scene.vault_secret("app", spec("v1")).await;
     scene.eventually("a is there", async || remote.value("a").is_some()).await;
     scene.edit("app", spec("v2")).await;
@@ -35,7 +38,9 @@ async fn t01b_order_changes_during_a_turn() {
     let scene = Scene::new("t01b").await;
     let remote = scene.remote(Kind::Kelvin).await;
     scene.connect(&remote).await;
-    remote.faults().add(Fault::new(Action::SlowAnswer(Duration::from_millis(4500))).on(Op::Create).named("slow").times(1));
+    remote
+        .faults()
+        .add(Fault::new(Action::SlowAnswer(Duration::from_millis(4500))).on(Op::Create).named("slow").times(1));
     let (a, s) = (inline("A", "a", "value of a"), inline("S", "slow", "value of s"));
     let spec = |data: serde_json::Value| json!({"connectionRef": {"name": "kelvin"}, "data": data});
     scene.vault_secret("app", spec(json!([a, s]))).await;
@@ -248,10 +253,13 @@ async fn t13_conflict_at_rest() {
 async fn t14_late_update_of_an_object_that_is_gone() {
     let scene = Scene::new("t14").await;
     let remote = scene.remote(Kind::Mixpeek).await;
-    let limits = json!({"requestsPerMinute": 60_000, "burst": 1000, "maxInFlight": 50, "timeout": "2s", "settle": "10s"});
+    let limits =
+        json!({"requestsPerMinute": 60_000, "burst": 1000, "maxInFlight": 50, "timeout": "2s", "settle": "10s"});
     scene.connect_as("mixpeek", &remote, json!({"limits": limits})).await;
-    let spec = |value: &str| json!({"connectionRef": {"name": "mixpeek"}, "adoptionPolicy": "TakeOver",
-        "target": {"creationPolicy": "None"}, "data": [inline("A", "a", value)]});
+    let spec = |value: &str| {
+        json!({"connectionRef": {"name": "mixpeek"}, "adoptionPolicy": "TakeOver",
+        "target": {"creationPolicy": "None"}, "data": [inline("A", "a", value)]})
+    };
     scene.vault_secret("one", spec("first")).await;
     scene.ready("one").await;
     scene.vault_secret("two", spec("of two")).await;

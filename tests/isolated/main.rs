@@ -8,3 +8,4 @@ mod common;
 mod leaving;
 mod old_definitions;
 mod restarts;
+mod trouble;

@@ -222,7 +222,8 @@ impl Pass<'_> {
                 if due.cause == Some(Cause::Reassert) {
                     memo.reasserted.push(now);
                 }
-                false
+                // An earlier attempt may still land: the next pass finds out when that can be judged.
+                self.rows[due.row].unsettled_since().is_some()
             }
             (Outcome::Exists, _) => {
                 memo.contradicted = true;

@@ -388,6 +388,8 @@ async fn publish(
         ),
         None => handle.remote.condition(),
     };
+    let told = status.freeze.is_none().then(|| (reason, message.clone()));
+    let remote = Arc::clone(&handle.remote);
     status.provider = Some(handle.provider.name().to_owned());
     status.capabilities = Some(crate::api::connection::Capabilities {
         read_values: false,
@@ -420,6 +422,10 @@ async fn publish(
     }
     if news || thawed || frozen {
         wake_objects(ctx, &key);
+    }
+    // A list that ended while the status was being written found nobody to tell.
+    if told.is_some_and(|told| told != remote.condition()) {
+        ctx.wake.connection(key);
     }
     Ok(jittered(later))
 }

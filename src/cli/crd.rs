@@ -1,7 +1,7 @@
 //! `vaultsecret crd`: prints the CustomResourceDefinitions.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
     JSONSchemaPropsOrStringArray,
 };
 use kube::CustomResourceExt;
@@ -16,6 +16,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         for version in &mut crd.spec.versions {
             if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
                 mend(schema);
+                unobserved(schema);
             }
         }
     }
@@ -54,6 +55,14 @@ fn mend(schema: &mut JSONSchemaProps) {
         schema.format = None;
     }
     below(schema).into_iter().for_each(mend);
+}
+
+/// Gives a new object a status from its first moment on. kstatus takes an object without one for done, so tools that wait for
+/// what they have applied would go on before the operator has looked at it.
+fn unobserved(schema: &mut JSONSchemaProps) {
+    if let Some(status) = schema.properties.as_mut().and_then(|fields| fields.get_mut("status")) {
+        status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
+    }
 }
 
 /// Every schema directly inside this one.

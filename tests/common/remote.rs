@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use devkit::remotes::{
-    Change, DEFAULT_TENANT, Dreadnode, DreadnodeOptions, Entry, Faults, Kelvin, KelvinOptions, Mixpeek, MixpeekOptions, Op,
-    Request,
+    Change, DEFAULT_TENANT, Dreadnode, DreadnodeOptions, Entry, Faults, Kelvin, KelvinOptions, Mixpeek, MixpeekOptions,
+    Op, Request,
 };
 use serde_json::{Value, json};
 

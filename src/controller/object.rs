@@ -16,6 +16,8 @@ use crate::sync::ledger::Row;
 pub struct Memo {
     /// When this process read the row as it now is.
     pub read_at: Timestamp,
+    /// Number of the last attempt whose intent this process wrote. An open attempt of another number was left by another process.
+    pub own_attempt: u64,
     /// An answer contradicted the list.
     pub contradicted: bool,
     /// Updates in a row that answered 404.
@@ -34,6 +36,7 @@ impl Memo {
     fn new(read_at: Timestamp) -> Self {
         Self {
             read_at,
+            own_attempt: 0,
             contradicted: false,
             update_refused: 0,
             reasserted: Vec::new(),
@@ -93,22 +96,12 @@ impl ObjectState {
         self.memos.entry((connection.to_owned(), name.to_owned())).or_insert_with(|| Memo::new(now))
     }
 
-    /// The outcome of the row's last attempt that could not be written, if it is still that attempt's.
-    pub fn take_unsaved(&mut self, row: &Row) -> Option<Row> {
-        let found = self.unsaved.iter().position(|u| u.id() == row.id())?;
-        let unsaved = self.unsaved.swap_remove(found);
-        (row.is_open() && unsaved.attempt_number() == row.attempt_number()).then_some(unsaved)
-    }
-
-    /// Rows whose entry was deleted, where that could not be written.
-    pub fn take_dropped(&mut self) -> HashSet<(String, String)> {
-        std::mem::take(&mut self.dropped)
-    }
-
-    /// Whether this process has read the row before.
+    /// The outcome of the row's last attempt that could not be written, if it is still that attempt's. It is kept until a pass
+    /// has written it: a pass may end before.
     #[must_use]
-    pub fn knows(&self, row: &Row) -> bool {
-        self.memos.contains_key(&(row.connection.clone(), row.remote_name.clone()))
+    pub fn unsaved_outcome(&self, row: &Row) -> Option<Row> {
+        let unsaved = self.unsaved.iter().find(|unsaved| unsaved.id() == row.id())?;
+        (row.is_open() && unsaved.attempt_number() == row.attempt_number()).then(|| unsaved.clone())
     }
 }
 

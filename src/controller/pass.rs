@@ -76,14 +76,14 @@ impl<'a> Pass<'a> {
         let now = ctx.clock.now();
         let mut rows = vs.status.as_ref().map(|s| s.entries.clone()).unwrap_or_default();
         for row in &mut rows {
-            if let Some(unsaved) = state.take_unsaved(row) {
+            if let Some(unsaved) = state.unsaved_outcome(row) {
                 *row = unsaved;
-            } else if !state.knows(row) {
+            } else if state.memo(&row.connection, &row.remote_name, now).own_attempt != row.attempt_number() {
+                // Until it is saved, each pass finds it anew: a pass may end before it writes anything.
                 transition::recover(row);
             }
-            let _ = state.memo(&row.connection, &row.remote_name, now);
         }
-        let dropped = state.take_dropped();
+        let dropped = &state.dropped;
         rows.retain(|r| !dropped.contains(&(r.connection.clone(), r.remote_name.clone())));
         let route = Route::find(ctx, key, &vs);
         Self { ctx, key, state, vs, rows, wants: Vec::new(), route, next: None, notes: Vec::new(), now }

@@ -67,12 +67,17 @@ impl Pass<'_> {
         let at = crate::clock::to_millis(self.ctx.clock.now());
         for one in &due {
             transition::begin(&mut self.rows[one.row], Intent { write: one.write, cause: one.cause, at });
+            let row = &self.rows[one.row];
+            self.state.memo(&row.connection, &row.remote_name, self.now).own_attempt = row.attempt_number();
         }
         let status = VaultSecretStatus { entries: self.rows.clone(), ..intent.clone() };
         if let Err(error) = self.save_once(status).await {
             self.rows = before;
             return Err(error);
         }
+        // It held what earlier passes could not write, too.
+        self.state.unsaved.clear();
+        self.state.dropped.clear();
         let written_at = Instant::now();
         let numbers: Vec<u64> = due.iter().map(|d| self.rows[d.row].attempt_number()).collect();
         for one in &due {

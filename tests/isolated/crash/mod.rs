@@ -21,8 +21,11 @@ use model::World;
 const ROUNDS: usize = 10;
 const KILLS_A_ROUND: usize = 5;
 
-/// The longest that a call is delayed by a remote, and the settle time that is longer than that.
+/// The longest that a call is delayed by a remote; the settle time of the connections, a second, is longer.
 const SLOWEST: Duration = Duration::from_millis(300);
+
+/// Long enough after a kill for the confirming writes that it asks for.
+const SETTLED: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn b22_killed_at_fifty_instants() {

@@ -53,10 +53,17 @@ impl World {
         format!("{what}-{}", self.last)
     }
 
-    /// Name at the remote of a VaultSecret's key.
+    /// Name at the remote of a VaultSecret's key. The one that comes and goes has the same name each time, but where an entry may
+    /// be left, which would be somebody else's the next time.
     pub fn entry_name(&self, app: &str, key: &str) -> String {
-        let kind = self.kinds[self.apps.get(app).map_or(0, |app| app.remote)];
-        kind.name(&format!("{} {}", app.replace('-', " "), key.to_lowercase()))
+        let wanted = self.apps.get(app);
+        let kind = self.kinds[wanted.map_or(0, |app| app.remote)];
+        let value = wanted.and_then(|app| app.values.get(key).cloned().flatten());
+        let name = match value {
+            Some(value) if key == "EXTRA" && !kind.shows_changes() => value,
+            _ => key.to_lowercase(),
+        };
+        kind.name(&format!("{app} {name}").replace('-', " "))
     }
 
     /// `spec.data` of a VaultSecret as it is wanted now.
@@ -105,7 +112,8 @@ impl World {
             let app = &self.apps[name];
             let in_secret: Vec<_> = app.values.iter().filter(|(key, _)| *key == "A" || *key == "B").collect();
             if !in_secret.is_empty() {
-                let data: Vec<_> = in_secret.iter().map(|(k, v)| (k.as_str(), v.as_deref().unwrap_or_default())).collect();
+                let data: Vec<_> =
+                    in_secret.iter().map(|(k, v)| (k.as_str(), v.as_deref().unwrap_or_default())).collect();
                 scene.source(&format!("{name}-source"), &data).await;
             }
             scene.vault_secret(name, self.spec(name)).await;

@@ -135,8 +135,7 @@ impl Trouble<'_> {
     fn meddle(&mut self, remote: usize) {
         let running = &self.remotes[remote];
         let of = running.kind().member();
-        let (app, key) =
-            *[("two", "A"), ("two", "B"), ("kept", "A")].choose(&mut self.rng).unwrap();
+        let (app, key) = *[("two", "A"), ("two", "B"), ("kept", "A")].choose(&mut self.rng).unwrap();
         let mut world = self.world.borrow_mut();
         let name = world.entry_name(&format!("{app}-{of}"), key);
         let times = world.meddled.entry((remote, name.clone())).or_default();

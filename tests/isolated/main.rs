@@ -6,5 +6,8 @@
 mod common;
 
 mod crash;
+mod memory;
 mod outages;
 mod restarts;
+mod rights;
+mod undecodable;

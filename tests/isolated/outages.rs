@@ -65,21 +65,32 @@ impl Setting {
         self.change_all().await;
         self.all_in_sync().await;
         let scene = &self.scene;
-        for (number, kind) in KINDS.into_iter().enumerate() {
-            let (remote, name) = (&self.remotes[number], kind.name("new"));
-            let made = format!("{}-new", kind.member());
+        let all: Vec<_> =
+            KINDS.into_iter().zip(&self.remotes).map(|(kind, remote)| (kind, remote, kind.name("new"))).collect();
+        for (kind, _, name) in &all {
             let spec = json!({"connectionRef": {"name": kind.member()}, "deletionPolicy": "Delete",
-                              "data": [inline("VALUE", &name, "new")]});
-            scene.vault_secret(&made, spec).await;
+                              "data": [inline("VALUE", name, "new")]});
+            scene.vault_secret(&format!("{}-new", kind.member()), spec).await;
+        }
+        for (kind, _, name) in &all {
+            let made = format!("{}-new", kind.member());
             scene.ready(&made).await;
-            scene.edit(&made, json!({"data": [inline("VALUE", &name, "edited")]})).await;
-            scene.remote_has(remote, &name, "edited").await;
-            remote.foreign_delete(&name);
-            scene.remote_has(remote, &name, "edited").await;
+            scene.edit(&made, json!({"data": [inline("VALUE", name, "edited")]})).await;
+        }
+        for (kind, remote, name) in &all {
+            scene.remote_has(remote, name, "edited").await;
+            scene.ready(&format!("{}-new", kind.member())).await;
+            remote.foreign_delete(name);
+        }
+        for (kind, remote, name) in &all {
+            scene.remote_has(remote, name, "edited").await;
+            let made = format!("{}-new", kind.member());
             scene.ready(&made).await;
             scene.delete("VaultSecret", &made).await;
-            scene.gone("VaultSecret", &made).await;
-            assert_eq!(remote.value(&name), None);
+        }
+        for (kind, remote, name) in &all {
+            scene.gone("VaultSecret", &format!("{}-new", kind.member())).await;
+            assert_eq!(remote.value(name), None);
         }
         self.all_in_sync().await;
     }

@@ -90,7 +90,6 @@ impl<'a> Pass<'a> {
                 Some(unsaved) => *row = unsaved,
                 None => drop(transition::recover(row, crate::clock::to_millis(now), LONGEST_CALL)),
             }
-            let _ = state.memo(&row.connection, &row.remote_name, now);
         }
         rows.retain(|r| {
             !(r.is_open() || r.unsettled_since().is_some())

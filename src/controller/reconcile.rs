@@ -531,9 +531,10 @@ async fn finish_deletion(pass: &mut Pass<'_>, base: VaultSecretStatus) -> Result
             format!("the deadline for deleting at the remote has passed; left there: {}", left.join(", ")),
         );
         pass.ctx.metrics.cleanup_abandoned();
-        publish(pass).await;
     }
     pass.withdraw_merged().await;
+    // What is left is told before nothing knows of it any more.
+    publish(pass).await;
     pass.set_finalizer(false).await?;
     Ok(true)
 }

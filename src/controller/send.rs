@@ -75,6 +75,9 @@ impl Pass<'_> {
             self.rows = before;
             return Err(error);
         }
+        // It held what earlier passes could not write, too.
+        self.state.unsaved.clear();
+        self.state.dropped.clear();
         let written_at = Instant::now();
         let numbers: Vec<u64> = due.iter().map(|d| self.rows[d.row].attempt_number()).collect();
         for one in &due {

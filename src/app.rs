@@ -125,6 +125,7 @@ async fn operate(args: RunArgs, metrics: Arc<Metrics>, gates: Gates, end: Cancel
         wake: Wake { objects, connections },
         metrics: Arc::clone(&metrics),
         workers: Semaphore::new(settings.workers),
+        wiring: tokio::sync::RwLock::new(()),
         settings,
     });
     let seen = Arc::downgrade(&ctx);
@@ -139,14 +140,8 @@ async fn operate(args: RunArgs, metrics: Arc<Metrics>, gates: Gates, end: Cancel
             let ctx = Arc::clone(&on_objects);
             async move {
                 match ctx.vault_secrets.get(&key) {
-                    Some(shown) => {
-                        let wait = Box::pin(reconcile::reconcile(&ctx, &key, shown)).await;
-                        if ctx.vault_secrets.get(&key).is_none() {
-                            ctx.objects.forget(&key);
-                        }
-                        wait
-                    }
-                    None => ctx.settings.safety_net,
+                    Some(shown) => Box::pin(reconcile::reconcile(&ctx, &key, shown)).await,
+                    None => worker::NEVER,
                 }
             }
         },

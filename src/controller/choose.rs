@@ -168,8 +168,7 @@ fn choose_wanted(
     if seen != (Seen::Nothing { stale: false }) && seen != (Seen::Nothing { stale: true }) {
         memo.contradicted = false;
     }
-    let interval = pass.vs.spec.reassert_interval.as_ref().map(crate::api::duration::GoDuration::get);
-    let due_again = interval.filter(|i| !i.is_zero()).zip(row.pushed_at).map(|(every, last)| plan::after(last, every));
+    let due_again = pushed_again_at(pass, row);
     let inherited = values.is_some_and(|v| {
         v.inherited.iter().any(|e| e.connection == row.connection && e.remote_name == row.remote_name)
     });
@@ -211,9 +210,6 @@ fn choose_wanted(
         decision = plan::decide(&Facts { row: Some(&settled), ..facts });
         pass.rows[index] = settled;
     }
-    if let Some(at) = due_again {
-        pass.look_again(at);
-    }
     let send = |write, cause| Some((write, cause));
     let writes = match decision {
         Decision::Create(cause) => send(Write::Create, cause),
@@ -223,6 +219,14 @@ fn choose_wanted(
     if let Some((write, cause)) = writes {
         if let Some(id) = sighted_id(&seen) {
             pass.rows[index].remote_id = Some(id);
+        }
+        if cause == Cause::Adopted && !blocked {
+            // The mark is in the row, so that it holds although the entries may leave in several turns: the annotation that
+            // asked for it is dealt with now.
+            let row = &mut pass.rows[index];
+            (row.adopted, row.claimed, row.claimed_at) = (true, false, None);
+            row.state = EntryState::Queued;
+            row.message.clear();
         }
         if let Some(at) = held {
             pass.look_again(at);
@@ -423,6 +427,22 @@ fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
             choice.forgotten.push(index);
         }
         _ => {}
+    }
+}
+
+/// When a row is to be pushed again by interval.
+fn pushed_again_at(pass: &Pass<'_>, row: &Row) -> Option<Timestamp> {
+    let interval = pass.vs.spec.reassert_interval.as_ref().map(crate::api::duration::GoDuration::get)?;
+    Some(plan::after(row.pushed_at.filter(|_| !interval.is_zero())?, interval))
+}
+
+/// Looks again when the next row is to be pushed again by interval. What is due already waits for something else: its turn, a
+/// failure's wait, the connection.
+pub fn look_again_at_interval(pass: &mut Pass<'_>) {
+    let wanted = pass.rows.iter().filter(|r| r.key.is_some());
+    let next = wanted.filter_map(|r| pushed_again_at(pass, r)).filter(|at| *at > pass.now).min();
+    if let Some(at) = next {
+        pass.look_again(at);
     }
 }
 

@@ -15,6 +15,7 @@ use super::keys::{ConnectionKey, Waker};
 use super::prober::RemoteHandle;
 use super::refs::{Known, Ref};
 use super::watch_remote;
+use super::worker::NEVER;
 use crate::api::connection::{AllowedNamespaces, ConnectionSpec, ConnectionStatus};
 use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ConnectionReason, names};
@@ -84,10 +85,12 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
     let began = tokio::time::Instant::now();
     let Some(shown) = Shown::get(ctx, key) else {
         removed(ctx, key);
-        return ctx.settings.safety_net;
+        return NEVER;
     };
     let permit = ctx.workers.acquire().await;
+    let wiring = ctx.wiring.read().await;
     let result = run(ctx, shown).await;
+    drop(wiring);
     drop(permit);
     let (outcome, wait) = match result {
         Ok(wait) => ("ok", wait),
@@ -100,7 +103,7 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
     wait
 }
 
-fn removed(ctx: &Context, key: &ConnectionKey) {
+fn removed(ctx: &Arc<Context>, key: &ConnectionKey) {
     ctx.refs.set(&Waker::Connection(key.clone()), Vec::new());
     if ctx.connections.get(key).is_some() {
         ctx.connections.retire(key);
@@ -128,7 +131,6 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsEr
     // Woken by a probe or an annotation, with spec and credentials as they were: nothing is read again.
     let unchanged = before.as_ref().filter(|b| {
         b.blocked.is_none()
-            && !b.remote.end.is_cancelled()
             && b.generation == generation
             && b.made_from == made_from
             && made_from.iter().all(|(_, known)| matches!(known, Known::At(_)))
@@ -174,7 +176,7 @@ async fn go_on(
         set_note(&note, Some(FreezeNote { token: recorded.token.clone(), reason: recorded.reason.clone() }));
     }
     follow_identity(ctx, &shown, &remote.base, &mut status, &note);
-    approve(&shown, &remote.base, &mut status, &note);
+    let released = approve(&shown, &remote.base, &mut status, &note);
     let handle = Arc::new(ConnectionHandle {
         display: key.display().into(),
         generation: shown.metadata.generation.unwrap_or_default(),
@@ -191,7 +193,7 @@ async fn go_on(
         made_from,
         key: key.clone(),
     });
-    publish(ctx, handle, before, &shown, status).await
+    publish(ctx, handle, before, &shown, status, released).await
 }
 
 /// The connection cannot be used. What was had before is kept for entries that leave.
@@ -316,11 +318,16 @@ pub fn new_token() -> String {
     format!("{:08x}", rand::random::<u32>())
 }
 
-/// Reads the approve annotation.
-fn approve(shown: &Shown, base: &str, status: &mut ConnectionStatus, note: &Mutex<Option<FreezeNote>>) {
+/// Reads the approve annotation. Returns the token of the freeze that it releases.
+fn approve(
+    shown: &Shown,
+    base: &str,
+    status: &mut ConnectionStatus,
+    note: &Mutex<Option<FreezeNote>>,
+) -> Option<String> {
     let Some(current) = note.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
         status.freeze = None;
-        return;
+        return None;
     };
     status.freeze =
         Some(crate::api::connection::Freeze { token: current.token.clone(), reason: current.reason.clone() });
@@ -333,11 +340,13 @@ fn approve(shown: &Shown, base: &str, status: &mut ConnectionStatus, note: &Mute
                 status.incarnation = Some(status.incarnation.unwrap_or_default() + 1);
             }
             status.remote = Some(base.to_owned());
+            Some(current.token)
         }
         Some(Err(text)) => {
             tracing::warn!(connection = %shown.key.object, %text, "the approve annotation cannot be read");
+            None
         }
-        Some(Ok(None)) | None => {}
+        Some(Ok(None)) | None => None,
     }
 }
 
@@ -375,6 +384,7 @@ async fn publish(
     before: Option<Arc<ConnectionHandle>>,
     shown: &Shown,
     mut status: ConnectionStatus,
+    released: Option<String>,
 ) -> Result<Duration, CredentialsError> {
     let (reason, message) = match &status.freeze {
         Some(freeze) => (
@@ -399,9 +409,12 @@ async fn publish(
         Written::Later(wait) => wait,
         Written::Overtaken => return Ok(Duration::from_millis(200)),
     };
-    if status.freeze.is_none() && handle.frozen().is_some() {
-        watch_remote::excuse(ctx, &handle);
-        set_note(&handle.freeze, None);
+    if let Some(token) = released {
+        // Only that one: a list may have frozen the connection anew while the status was written.
+        if handle.frozen().is_some_and(|n| n.token == token) {
+            watch_remote::excuse(ctx, &handle);
+            set_note(&handle.freeze, None);
+        }
     }
     let news = before.as_ref().is_none_or(|b| {
         !Arc::ptr_eq(&b.remote, &handle.remote)
@@ -417,17 +430,18 @@ async fn publish(
     let replaced = before.as_ref().is_some_and(|b| !Arc::ptr_eq(&b.remote, &handle.remote));
     // What a pass has put into the index says more than the ledger alone: it is not put over it without need.
     let is_other = before.is_none_or(|b| b.remote.base != handle.remote.base);
+    let news = news || replaced;
     let remote = Arc::clone(&handle.remote);
-    // The last other connection to the remote may have gone meanwhile, and the remote with it: it is made anew.
-    let released = {
-        let _remotes = ctx.remotes();
-        ctx.connections.publish(handle);
-        remote.end.is_cancelled()
-    };
+    if replaced {
+        // Its lists so far were judged for the connections that it had then.
+        watch_remote::judge_for(ctx, &handle);
+    }
+    ctx.connections.publish(Arc::clone(&handle));
     if is_other {
         super::index_objects_of(ctx, &key);
     }
     if replaced {
+        watch_remote::judge_for(ctx, &handle);
         watch_remote::release_unused(ctx);
     }
     if news || thawed || frozen {
@@ -435,9 +449,6 @@ async fn publish(
     }
     // The first list is judged by the ledgers, so it is read only now that they are in the index.
     watch_remote::start(ctx, &remote);
-    if released {
-        return Ok(Duration::ZERO);
-    }
     if status.freeze.is_none() && remote.condition().0 != reason {
         return Ok(Duration::ZERO);
     }

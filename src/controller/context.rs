@@ -82,6 +82,9 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Bounds work at the API server.
     pub workers: Semaphore,
+    /// Held for reading from the moment that a connection looks up its remote until it is published with it; for writing while
+    /// remotes that no connection uses are ended.
+    pub wiring: tokio::sync::RwLock<()>,
 }
 
 impl Context {

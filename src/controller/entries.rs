@@ -3,11 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::remote::lane::ObjectKey;
 use crate::sync::conflict::{self, Claimant, Hold};
+use crate::sync::plan::after;
 use crate::sync::snapshot::Trace;
 
 /// An entry's identity: the remote (provider, URL, account) and the name as the remote stores it. No credential is part of it.
@@ -151,11 +153,19 @@ impl Entries {
     }
 
     /// Takes entries for a write that is about to be intended: all of them, or none. From then on nobody else can take
-    /// them, so ownership is read and the claim is made in one step (C10).
+    /// them, so ownership is read and the claim is made in one step (C10). Should the VaultSecret be gone before the write is
+    /// answered, they stay held for `settle`.
     ///
     /// # Errors
     /// The first entry that somebody else has.
-    pub fn take(&self, key: &ObjectKey, uid: &str, ids: &[EntryId], now: Timestamp) -> Result<(), (EntryId, Taken)> {
+    pub fn take(
+        &self,
+        key: &ObjectKey,
+        uid: &str,
+        ids: &[EntryId],
+        now: Timestamp,
+        settle: Duration,
+    ) -> Result<(), (EntryId, Taken)> {
         let mut state = self.lock();
         for id in ids {
             if let Some(taken) = state.taken(key, uid, id, now) {
@@ -167,9 +177,22 @@ impl Entries {
             for (_, claim) in entry.claims.iter_mut().filter(|(k, _)| k == key) {
                 claim.claimant.hold = claim.claimant.hold.max(Hold::Claimed);
                 claim.expects = None;
+                claim.lingers_until = claim.lingers_until.max(Some(after(now, settle)));
             }
         }
         Ok(())
+    }
+
+    /// A write was not answered: it may still land until then, whether or not its VaultSecret is still there.
+    pub fn linger(&self, id: &EntryId, uid: &str, until: Timestamp) {
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get_mut(id) else { return };
+        for (held, _) in entry.ghosts.iter_mut().filter(|(_, ghost)| ghost.uid == uid) {
+            *held = (*held).max(until);
+        }
+        for (_, claim) in entry.claims.iter_mut().filter(|(_, claim)| claim.claimant.uid == uid) {
+            claim.lingers_until = claim.lingers_until.max(Some(until));
+        }
     }
 
     /// A write is about to be sent.

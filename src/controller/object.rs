@@ -73,6 +73,8 @@ pub struct ObjectState {
     pub queued: Vec<Arc<Lane>>,
     /// Since when a connection that is being read is waited for.
     pub waiting_since: Option<Timestamp>,
+    /// Since when a list is waited for, with nothing else to do.
+    pub listing_since: Option<Timestamp>,
     /// Outcomes that the API server has not taken yet, and rows that are gone from the ledger in the same way.
     pub unsaved: Vec<Row>,
     /// See `unsaved`.

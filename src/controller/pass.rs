@@ -90,7 +90,6 @@ impl<'a> Pass<'a> {
                 Some(unsaved) => *row = unsaved,
                 None => drop(transition::recover(row, crate::clock::to_millis(now), LONGEST_CALL)),
             }
-            let _ = state.memo(&row.connection, &row.remote_name, now);
         }
         rows.retain(|r| {
             !(r.is_open() || r.unsettled_since().is_some())
@@ -191,13 +190,16 @@ impl<'a> Pass<'a> {
             (Some(handle), false) => {
                 let others = self.route.other_prefixes(self.ctx, &self.key.namespace);
                 let prefix = handle.prefix.as_deref().map(|p| desired::render_prefix(p, &self.key.namespace));
-                desired::names(&self.vs.spec, &Naming { provider: handle.provider, prefix, others: &others })
+                desired::names(
+                    &self.vs.spec,
+                    &Naming { provider: handle.provider, prefix, others: &others, connection: &handle.display },
+                )
             }
             (None, false) => return self.match_by_key(&display),
         };
         let mut taken = HashSet::new();
         for (index, name) in names.into_iter().enumerate() {
-            let mut want = Want { index, row: None, issue: None };
+            let mut want = Want { index, row: None, issue: desired::check(&self.vs.spec.data[index]) };
             match name {
                 None => {}
                 Some(Err(issue)) => want.issue = Some(issue),
@@ -238,7 +240,7 @@ impl<'a> Pass<'a> {
                 .iter()
                 .position(|r| r.connection == display && r.key.as_deref() == Some(&entry.key))
                 .filter(|_| entry.pushes());
-            self.wants.push(Want { index, row, issue: None });
+            self.wants.push(Want { index, row, issue: desired::check(entry) });
         }
     }
 

@@ -70,6 +70,7 @@ fn is_stalled(reason: Reason) -> bool {
             | Reason::RemoteMissing
             | Reason::TargetConflict
             | Reason::TemplateError
+            | Reason::Suspended
     )
 }
 
@@ -178,7 +179,7 @@ pub fn conditions(status: &mut VaultSecretStatus, findings: &Findings, generatio
         }
     }
     let stalled = ready.as_ref().filter(|(reason, _)| is_stalled(*reason));
-    let moving = ready.as_ref().filter(|(reason, _)| !is_stalled(*reason) && *reason != Reason::Suspended);
+    let moving = ready.as_ref().filter(|(reason, _)| !is_stalled(*reason));
     for (kind, holds) in [(types::STALLED, stalled), (types::RECONCILING, moving)] {
         match holds {
             Some((reason, message)) => set_true(&mut status.conditions, kind, *reason, message, generation, now),

@@ -57,7 +57,10 @@ impl Pass<'_> {
             }
             return Ok(Sent { any: true, again: false });
         }
-        due.truncate(usize::try_from(turn.requests()).unwrap_or(usize::MAX).max(1));
+        let allowed = usize::try_from(turn.requests()).unwrap_or(usize::MAX).max(1);
+        // What the turn does not allow comes in another one.
+        let left_over = due.len() > allowed;
+        due.truncate(allowed);
         self.take_entries(&mut due);
         if due.is_empty() {
             return Ok(Sent { any: true, again: true });
@@ -72,6 +75,9 @@ impl Pass<'_> {
             self.rows = before;
             return Err(error);
         }
+        // It held what earlier passes could not write, too.
+        self.state.unsaved.clear();
+        self.state.dropped.clear();
         let written_at = Instant::now();
         let numbers: Vec<u64> = due.iter().map(|d| self.rows[d.row].attempt_number()).collect();
         for one in &due {
@@ -79,6 +85,7 @@ impl Pass<'_> {
         }
         let at_once = usize::try_from(turn.at_once()).unwrap_or(usize::MAX).max(1);
         let turn = Mutex::new(turn);
+        let uid = self.uid();
         let mut futures = Vec::with_capacity(due.len());
         for (index, one) in due.iter().enumerate() {
             let turn = &turn;
@@ -86,7 +93,7 @@ impl Pass<'_> {
             let entry = EntryRef { name: row.remote_name.clone(), id: row.remote_id.clone() };
             let id =
                 EntryId { remote: std::sync::Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
-            let (client, ctx, handle) = (&client, self.ctx, &handle);
+            let (client, ctx, handle, uid) = (&client, self.ctx, &handle, &uid);
             futures.push(async move {
                 let sent_at = ctx.clock.now();
                 let slot = turn.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -100,7 +107,11 @@ impl Pass<'_> {
                     (Write::Update, Some(value)) => client.update(&entry, value).await,
                     _ => client.delete(&entry).await.map(|()| Written::default()),
                 };
-                ctx.entries.over(&id, ctx.clock.now());
+                let over = ctx.clock.now();
+                ctx.entries.over(&id, over);
+                if result.as_ref().is_err_and(|error| error.certainty() == Certainty::Unknown) {
+                    ctx.entries.linger(&id, uid, crate::sync::plan::after(over, handle.settle));
+                }
                 slot.report(LaneOutcome::of(&result));
                 if let Ok(written) = &result {
                     handle.remote.learn_principal(written.principal.clone());
@@ -142,7 +153,7 @@ impl Pass<'_> {
             let row = self.remove_row(row);
             self.state.dropped.insert((row.connection.clone(), row.remote_name.clone()));
         }
-        Ok(Sent { any: true, again })
+        Ok(Sent { any: true, again: again || left_over })
     }
 
     /// Takes the entries of the writes in the index; those that somebody else has are left out.
@@ -157,7 +168,8 @@ impl Pass<'_> {
                     name: self.rows[d.row].remote_name.as_str().into(),
                 })
                 .collect();
-            let Err((id, taken)) = self.ctx.entries.take(self.key, &uid, &ids, now) else { return };
+            let settle = due.first().map_or(Duration::ZERO, |d| d.handle.settle);
+            let Err((id, taken)) = self.ctx.entries.take(self.key, &uid, &ids, now, settle) else { return };
             due.retain(|d| *self.rows[d.row].remote_name != *id.name);
             let row = self.rows.iter().position(|r| *r.remote_name == *id.name && r.key.is_some());
             let want = self.wants.iter_mut().find(|w| w.row == row && row.is_some());
@@ -225,7 +237,8 @@ impl Pass<'_> {
                     memo.reasserted.push(now);
                 }
                 self.verified.insert((connection, name));
-                false
+                // Acknowledged, but not settled: what settles it is decided at once, and waited for.
+                self.rows[due.row].unsettled_since().is_some()
             }
             (Outcome::Exists, _) => {
                 memo.contradicted = true;
@@ -283,7 +296,10 @@ impl Pass<'_> {
                 other => other,
             };
         }
-        self.rows.remove(index)
+        let row = self.rows.remove(index);
+        // Named again, it is a new row: what was seen of the old one says nothing about it.
+        self.state.memos.remove(&(row.connection.clone(), row.remote_name.clone()));
+        row
     }
 }
 

@@ -133,7 +133,8 @@ async fn b02_source_rewritten_with_the_same_value() {
 async fn b03_nothing_changes(kind: Kind) {
     let scene = Scene::new("b03").await;
     let synced = scene.synced(kind, json!({})).await;
-    // Whatever still belongs to the first sync is over when a probe later.
+    // Whatever still belongs to the first sync is over then.
+    scene.connection_counts(kind.member(), 1).await;
     scene.two_more_probes(&synced.remote).await;
     let (mark, before) = (scene.mark(), scene.expect("VaultSecret", "app").await);
     scene.two_more_probes(&synced.remote).await;

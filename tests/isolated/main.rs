@@ -1,11 +1,16 @@
 //! What it must do, seen from outside (docs/behaviours.md), where a test needs an operator or a control plane of its own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod crash;
 mod leaving;
+mod memory;
 mod old_definitions;
+mod outages;
 mod restarts;
+mod rights;
 mod trouble;
+mod undecodable;

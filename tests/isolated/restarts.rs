@@ -18,7 +18,7 @@ fn writes(scene: &Scene, mark: AuditMark) -> Vec<devkit::controlplane::AuditReco
 async fn restarted(kind: Kind, crash: bool) {
     let scene = Scene::isolated("b03", &[]).await;
     let synced = scene.synced(kind, json!({"deletionPolicy": "Delete"})).await;
-    scene.two_more_probes(&synced.remote).await;
+    scene.connection_counts(kind.member(), 1).await;
     let (before, mark) = (scene.expect("VaultSecret", "app").await, scene.mark());
     if crash {
         scene.operator.crash().await;

@@ -353,6 +353,13 @@ async fn send_group(
 /// Says in the rows how many are ahead and when the turn is likely to come, when that is worth it.
 fn show_queued(pass: &mut Pass<'_>, group: &[Due], place: Place) {
     if place.eta.is_some_and(|eta| eta < SOON) {
+        // Not worth a message, but what is not sent yet is not in sync.
+        for one in group.iter().filter(|one| one.write != Write::Delete) {
+            let row = &mut pass.rows[one.row];
+            if row.state == EntryState::InSync {
+                row.state = EntryState::Queued;
+            }
+        }
         return;
     }
     let when = place.eta.map_or_else(

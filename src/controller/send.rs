@@ -60,7 +60,11 @@ impl Pass<'_> {
         let allowed = usize::try_from(turn.requests()).unwrap_or(usize::MAX).max(1);
         // What the turn does not allow comes in another one.
         let left_over = due.len() > allowed;
-        due.truncate(allowed);
+        for later in due.drain(allowed.min(due.len())..).filter(|one| one.write != Write::Delete) {
+            // Not sent yet, so not in sync.
+            self.rows[later.row].state = crate::sync::ledger::EntryState::Queued;
+            self.rows[later.row].message.clear();
+        }
         self.take_entries(&mut due);
         if due.is_empty() {
             return Ok(Sent { any: true, again: true });

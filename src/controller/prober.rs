@@ -243,6 +243,17 @@ impl RemoteHandle {
         }
     }
 
+    /// Until when nothing is sent: the remote asked us to wait, or it failed too often in a row.
+    #[must_use]
+    pub fn shut_until(&self) -> Option<Timestamp> {
+        let health = self.lane.state().health;
+        let open = match health.breaker {
+            BreakerState::Open { until } => Some(until),
+            BreakerState::Closed | BreakerState::HalfOpen => None,
+        };
+        health.limited_until.max(open)
+    }
+
     /// Why nothing may be sent now, for VaultSecrets: no list yet, or a credential that was refused. A remote in passing
     /// trouble is the lane's affair.
     #[must_use]

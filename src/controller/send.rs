@@ -282,7 +282,8 @@ impl Pass<'_> {
         }
         memo.failed_for.clone_from(&due.fingerprint);
         due.handle.remote.lane_report(error);
-        let told = next.round(jiff::Unit::Second).unwrap_or(next);
+        let told = next.max(due.handle.remote.shut_until().unwrap_or(next));
+        let told = told.round(jiff::Unit::Second).unwrap_or(told);
         let row = &mut self.rows[due.row];
         row.message = format!("{}; next attempt at {told}", error.message);
         if due.write != Write::Delete {

@@ -8,6 +8,7 @@ mod common;
 mod crash;
 mod memory;
 mod outages;
+mod rest;
 mod restarts;
 mod rights;
 mod undecodable;

@@ -125,6 +125,7 @@ async fn operate(args: RunArgs, metrics: Arc<Metrics>, gates: Gates, end: Cancel
         wake: Wake { objects, connections },
         metrics: Arc::clone(&metrics),
         workers: Semaphore::new(settings.workers),
+        wiring: tokio::sync::RwLock::new(()),
         settings,
     });
     let seen = Arc::downgrade(&ctx);
@@ -140,7 +141,7 @@ async fn operate(args: RunArgs, metrics: Arc<Metrics>, gates: Gates, end: Cancel
             async move {
                 match ctx.vault_secrets.get(&key) {
                     Some(shown) => Box::pin(reconcile::reconcile(&ctx, &key, shown)).await,
-                    None => ctx.settings.safety_net,
+                    None => worker::NEVER,
                 }
             }
         },

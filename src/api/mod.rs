@@ -2,6 +2,7 @@
 
 pub mod condition;
 pub mod connection;
+pub mod duration;
 pub mod names;
 pub mod vault_secret;
 

@@ -16,7 +16,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         for version in &mut crd.spec.versions {
             if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
                 mend(schema);
-                unobserved(schema);
+                not_yet_observed(schema);
             }
         }
     }
@@ -57,10 +57,10 @@ fn mend(schema: &mut JSONSchemaProps) {
     below(schema).into_iter().for_each(mend);
 }
 
-/// Gives a new object a status from its first moment on. kstatus takes an object without one for done, so tools that wait for
-/// what they have applied would go on before the operator has looked at it.
-fn unobserved(schema: &mut JSONSchemaProps) {
-    if let Some(status) = schema.properties.as_mut().and_then(|fields| fields.get_mut("status")) {
+/// A new object says from the first moment that nobody has looked at it: without a status it would pass for healthy
+/// (kstatus, and Argo CD's generic check).
+fn not_yet_observed(schema: &mut JSONSchemaProps) {
+    if let Some(status) = schema.properties.as_mut().and_then(|p| p.get_mut("status")) {
         status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
     }
 }

@@ -3,39 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Reads a duration as Go writes it: `15m`, `1h30m`, `500ms`, `0`.
-///
-/// kube's own parser is not used here: it takes the empty text for zero and panics when the sum is too large.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is not a duration; write it like 15m, 1h30m or 500ms");
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    loop {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let (digits, tail) = rest.split_at(number);
-        let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit);
-        let seconds = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(wrong()),
-        };
-        let value: f64 = digits.parse().map_err(|_| wrong())?;
-        let part = Duration::try_from_secs_f64(value * seconds).map_err(|_| wrong())?;
-        total = total.checked_add(part).ok_or_else(wrong)?;
-        if tail.is_empty() {
-            return Ok(total);
-        }
-        rest = tail;
-    }
-}
+pub(super) use crate::api::duration::parse as duration;
 
 /// A duration that is not zero.
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {

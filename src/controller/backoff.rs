@@ -24,6 +24,8 @@ pub struct Pace {
 
 /// Failures that pass by themselves.
 pub const TRANSIENT: Pace = Pace { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
+/// A target that is somebody else's, or cannot be written. A change of it wakes the object anyway.
+pub const TARGET: Pace = Pace { first: Duration::from_secs(5), longest: Duration::from_secs(600) };
 /// Failures that a person has to mend.
 pub const PERMANENT: Pace = Pace { first: Duration::from_secs(60), longest: Duration::from_secs(3600) };
 

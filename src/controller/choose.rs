@@ -156,12 +156,19 @@ fn choose_wanted(
     let reasserted = memo.reasserted_within_the_hour(pass.now);
     let oldest = memo.reasserted.first().copied();
     let held = memo.backoff.waits_until(pass.now, handle.remote.recovered_at());
+    // Tried again after a while: the remote may have learnt to update, or two strangers' remakes may have looked like a refusal.
+    let hour = std::time::Duration::from_secs(3600);
+    let old_refusal = memo.refused_at.is_some_and(|at| plan::after(at, hour) <= pass.now);
+    if old_refusal || matches!(seen, Seen::Absent { .. }) {
+        memo.update_refused = 0;
+        memo.refused_at = None;
+    }
+    let retry_refused = memo.refused_at.map(|at| plan::after(at, hour));
     let (contradicted, update_refused) = (memo.contradicted, memo.update_refused);
     if seen != (Seen::Nothing { stale: false }) && seen != (Seen::Nothing { stale: true }) {
         memo.contradicted = false;
     }
-    let interval = pass.vs.spec.reassert_interval.as_ref().and_then(|d| std::time::Duration::try_from(*d).ok());
-    let due_again = interval.filter(|i| !i.is_zero()).zip(row.pushed_at).map(|(every, last)| plan::after(last, every));
+    let due_again = pushed_again_at(pass, row);
     let inherited = values.is_some_and(|v| {
         v.inherited.iter().any(|e| e.connection == row.connection && e.remote_name == row.remote_name)
     });
@@ -192,9 +199,16 @@ fn choose_wanted(
         skew: snapshot.as_ref().map_or(std::time::Duration::from_secs(30), |s| s.skew),
         leaving_since: None,
     };
-    let decision = plan::decide(&facts);
-    if let Some(at) = due_again {
-        pass.look_again(at);
+    // A new value covers somebody else's change, which is told all the same.
+    let covers = row.is_ours()
+        && row.unsettled_since().is_none()
+        && matches!(&seen, Seen::Present(sighting) if plan::has_moved(&facts, row, sighting));
+    let mut decision = plan::decide(&facts);
+    if decision == Decision::Settle {
+        let mut settled = row.clone();
+        transition::settle(&mut settled);
+        decision = plan::decide(&Facts { row: Some(&settled), ..facts });
+        pass.rows[index] = settled;
     }
     let send = |write, cause| Some((write, cause));
     let writes = match decision {
@@ -205,6 +219,14 @@ fn choose_wanted(
     if let Some((write, cause)) = writes {
         if let Some(id) = sighted_id(&seen) {
             pass.rows[index].remote_id = Some(id);
+        }
+        if cause == Cause::Adopted && !blocked {
+            // The mark is in the row, so that it holds although the entries may leave in several turns: the annotation that
+            // asked for it is dealt with now.
+            let row = &mut pass.rows[index];
+            (row.adopted, row.claimed, row.claimed_at) = (true, false, None);
+            row.state = EntryState::Queued;
+            row.message.clear();
         }
         if let Some(at) = held {
             pass.look_again(at);
@@ -220,7 +242,7 @@ fn choose_wanted(
             choice.needs_values = true;
             return;
         }
-        let note = matches!(cause, Cause::Reassert | Cause::LateWrite)
+        let note = (matches!(cause, Cause::Reassert | Cause::LateWrite) || cause == Cause::Changed && covers)
             .then(|| change_note(&pass.rows[index], cause, &seen, snapshot.as_deref()));
         choice.due.push(Due {
             note,
@@ -234,10 +256,14 @@ fn choose_wanted(
         });
         return;
     }
+    if decision == Decision::UpdateUnsupported {
+        retry_refused.into_iter().for_each(|at| pass.look_again(at));
+    }
     settle_without_writing(pass, index, want, decision, &seen, handle, choice, oldest);
     let row = &mut pass.rows[index];
     if row.state == EntryState::InSync && row.fingerprint.as_deref() == Some(&fingerprint) && version.is_some() {
         row.source_version = version;
+        pass.verify(index);
     }
 }
 
@@ -271,9 +297,6 @@ fn settle_without_writing(
             }
         }
         Decision::Unknown => show(pass, EntryState::Unknown, String::new()),
-        Decision::Settle => {
-            transition::settle(&mut pass.rows[index]);
-        }
         Decision::Wait { on, state } => {
             wait(pass, index, on, handle);
             if matches!(on, Awaiting::Snapshot { .. }) && state == EntryState::Pending {
@@ -317,7 +340,7 @@ fn settle_without_writing(
             pass.wants[want].issue = Some(Issue::new(Reason::UpdateUnsupported, text));
             show(pass, EntryState::Failed, message);
         }
-        Decision::Create(_) | Decision::Update(_) | Decision::Delete | Decision::Forget(_) => {}
+        Decision::Settle | Decision::Create(_) | Decision::Update(_) | Decision::Delete | Decision::Forget(_) => {}
     }
 }
 
@@ -345,6 +368,11 @@ fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
         pass.rows[index].message = "its connection is gone".to_owned();
         return;
     };
+    if handle.frozen().is_some() {
+        // Perhaps it is not the remote that the entry is at: nothing that it shows is believed.
+        pass.rows[index].message = "the connection is frozen".to_owned();
+        return;
+    }
     let (seen, snapshot) = see(pass, index, &handle);
     let memo = pass.state.memo(&row.connection, &row.remote_name, pass.now);
     let leaving_since = memo.leaving_since;
@@ -367,9 +395,6 @@ fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
         leaving_since,
     };
     match plan::decide(&facts) {
-        Decision::Delete if handle.frozen().is_some() => {
-            pass.rows[index].message = "the connection is frozen".to_owned();
-        }
         Decision::Delete => {
             if let Some(id) = sighted_id(&seen) {
                 pass.rows[index].remote_id = Some(id);
@@ -402,6 +427,22 @@ fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
             choice.forgotten.push(index);
         }
         _ => {}
+    }
+}
+
+/// When a row is to be pushed again by interval.
+fn pushed_again_at(pass: &Pass<'_>, row: &Row) -> Option<Timestamp> {
+    let interval = pass.vs.spec.reassert_interval.as_ref().map(crate::api::duration::GoDuration::get)?;
+    Some(plan::after(row.pushed_at.filter(|_| !interval.is_zero())?, interval))
+}
+
+/// Looks again when the next row is to be pushed again by interval. What is due already waits for something else: its turn, a
+/// failure's wait, the connection.
+pub fn look_again_at_interval(pass: &mut Pass<'_>) {
+    let wanted = pass.rows.iter().filter(|r| r.key.is_some());
+    let next = wanted.filter_map(|r| pushed_again_at(pass, r)).filter(|at| *at > pass.now).min();
+    if let Some(at) = next {
+        pass.look_again(at);
     }
 }
 

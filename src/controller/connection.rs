@@ -15,6 +15,7 @@ use super::keys::{ConnectionKey, Waker};
 use super::prober::RemoteHandle;
 use super::refs::{Known, Ref};
 use super::watch_remote;
+use super::worker::NEVER;
 use crate::api::connection::{AllowedNamespaces, ConnectionSpec, ConnectionStatus};
 use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ConnectionReason, names};
@@ -84,10 +85,12 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
     let began = tokio::time::Instant::now();
     let Some(shown) = Shown::get(ctx, key) else {
         removed(ctx, key);
-        return ctx.settings.safety_net;
+        return NEVER;
     };
     let permit = ctx.workers.acquire().await;
+    let wiring = ctx.wiring.read().await;
     let result = run(ctx, shown).await;
+    drop(wiring);
     drop(permit);
     let (outcome, wait) = match result {
         Ok(wait) => ("ok", wait),
@@ -100,12 +103,13 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
     wait
 }
 
-fn removed(ctx: &Context, key: &ConnectionKey) {
+fn removed(ctx: &Arc<Context>, key: &ConnectionKey) {
     ctx.refs.set(&Waker::Connection(key.clone()), Vec::new());
     if ctx.connections.get(key).is_some() {
         ctx.connections.retire(key);
         wake_objects(ctx, key);
     }
+    watch_remote::release_unused(ctx);
 }
 
 /// Wakes every VaultSecret that names the connection or has rows of it.
@@ -127,6 +131,7 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsEr
     // Woken by a probe or an annotation, with spec and credentials as they were: nothing is read again.
     let unchanged = before.as_ref().filter(|b| {
         b.blocked.is_none()
+            && !b.remote.end.is_cancelled()
             && b.generation == generation
             && b.made_from == made_from
             && made_from.iter().all(|(_, known)| matches!(known, Known::At(_)))
@@ -172,7 +177,7 @@ async fn go_on(
         set_note(&note, Some(FreezeNote { token: recorded.token.clone(), reason: recorded.reason.clone() }));
     }
     follow_identity(ctx, &shown, &remote.base, &mut status, &note);
-    approve(&shown, &remote.base, &mut status, &note);
+    let released = approve(&shown, &remote.base, &mut status, &note);
     let handle = Arc::new(ConnectionHandle {
         display: key.display().into(),
         generation: shown.metadata.generation.unwrap_or_default(),
@@ -189,7 +194,7 @@ async fn go_on(
         made_from,
         key: key.clone(),
     });
-    publish(ctx, handle, before, &shown, status).await
+    publish(ctx, handle, before, &shown, status, released).await
 }
 
 /// The connection cannot be used. What was had before is kept for entries that leave.
@@ -259,10 +264,8 @@ fn remote_of(ctx: &Arc<Context>, shown: &Shown, material: &Material) -> Result<A
             let client = remote::build(material.remote_config())?;
             let lane = Lane::new(shown.key.object.to_string(), limits, ctx.wake.objects.clone());
             let remote = Arc::new(RemoteHandle::new(material.base.as_str().into(), lane, config, client, ctx.clock));
-            ctx.remotes().insert(material.budget.clone(), Arc::clone(&remote));
-            remote.set_interval(credentials::interval(&shown.spec));
-            watch_remote::spawn(ctx, &remote);
-            remote
+            // Another connection with the same key may have been first.
+            Arc::clone(ctx.remotes().entry(material.budget.clone()).or_insert(remote))
         }
     };
     let others = ctx.connections.through(&remote);
@@ -316,11 +319,16 @@ pub fn new_token() -> String {
     format!("{:08x}", rand::random::<u32>())
 }
 
-/// Reads the approve annotation.
-fn approve(shown: &Shown, base: &str, status: &mut ConnectionStatus, note: &Mutex<Option<FreezeNote>>) {
+/// Reads the approve annotation. Returns the token of the freeze that it releases.
+fn approve(
+    shown: &Shown,
+    base: &str,
+    status: &mut ConnectionStatus,
+    note: &Mutex<Option<FreezeNote>>,
+) -> Option<String> {
     let Some(current) = note.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
         status.freeze = None;
-        return;
+        return None;
     };
     status.freeze =
         Some(crate::api::connection::Freeze { token: current.token.clone(), reason: current.reason.clone() });
@@ -333,11 +341,13 @@ fn approve(shown: &Shown, base: &str, status: &mut ConnectionStatus, note: &Mute
                 status.incarnation = Some(status.incarnation.unwrap_or_default() + 1);
             }
             status.remote = Some(base.to_owned());
+            Some(current.token)
         }
         Some(Err(text)) => {
             tracing::warn!(connection = %shown.key.object, %text, "the approve annotation cannot be read");
+            None
         }
-        Some(Ok(None)) | None => {}
+        Some(Ok(None)) | None => None,
     }
 }
 
@@ -375,6 +385,7 @@ async fn publish(
     before: Option<Arc<ConnectionHandle>>,
     shown: &Shown,
     mut status: ConnectionStatus,
+    released: Option<String>,
 ) -> Result<Duration, CredentialsError> {
     let (reason, message) = match &status.freeze {
         Some(freeze) => (
@@ -388,8 +399,6 @@ async fn publish(
         ),
         None => handle.remote.condition(),
     };
-    let told = status.freeze.is_none().then(|| (reason, message.clone()));
-    let remote = Arc::clone(&handle.remote);
     status.provider = Some(handle.provider.name().to_owned());
     status.capabilities = Some(crate::api::connection::Capabilities {
         read_values: false,
@@ -401,8 +410,12 @@ async fn publish(
         Written::Later(wait) => wait,
         Written::Overtaken => return Ok(Duration::from_millis(200)),
     };
-    if status.freeze.is_none() {
-        set_note(&handle.freeze, None);
+    if let Some(token) = released {
+        // Only that one: a list may have frozen the connection anew while the status was written.
+        if handle.frozen().is_some_and(|n| n.token == token) {
+            watch_remote::excuse(ctx, &handle);
+            set_note(&handle.freeze, None);
+        }
     }
     let news = before.as_ref().is_none_or(|b| {
         !Arc::ptr_eq(&b.remote, &handle.remote)
@@ -416,16 +429,27 @@ async fn publish(
     let frozen = status.freeze.is_some() && shown.status.freeze.is_none();
     let key = handle.key.clone();
     let owned = before.filter(|b| !Arc::ptr_eq(&b.remote, &handle.remote)).map(|b| b.remote.base != handle.remote.base);
-    ctx.connections.publish(handle);
+    let news = news || owned.is_some();
+    let remote = Arc::clone(&handle.remote);
+    if owned.is_some() {
+        // Its lists so far were judged for the connections that it had then.
+        watch_remote::judge_for(ctx, &handle);
+    }
+    ctx.connections.publish(Arc::clone(&handle));
     if owned.is_none_or(|moved| moved) {
         super::index_objects_of(ctx, &key);
+    }
+    if owned.is_some() {
+        watch_remote::judge_for(ctx, &handle);
+        watch_remote::release_unused(ctx);
     }
     if news || thawed || frozen {
         wake_objects(ctx, &key);
     }
-    // A list that ended while the status was being written found nobody to tell.
-    if told.is_some_and(|told| told != remote.condition()) {
-        ctx.wake.connection(key);
+    // The first list is judged by the ledgers, so it is read only now that they are in the index.
+    watch_remote::start(ctx, &remote);
+    if status.freeze.is_none() && remote.condition().0 != reason {
+        return Ok(Duration::ZERO);
     }
     Ok(jittered(later))
 }

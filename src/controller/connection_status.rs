@@ -9,6 +9,7 @@ use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use super::connection::Shown;
+use super::connections::COUNT_EVERY;
 use super::context::Context;
 use crate::api::condition::{self, Wanted, types};
 use crate::api::connection::ConnectionStatus;
@@ -16,9 +17,6 @@ use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ClusterVaultConnection, ConnectionReason, VaultConnection, names};
 use crate::kube_error::{ApiErrorKind, within};
 use crate::sync::plan::after;
-
-/// How often the number of entries is written at most, when nothing else changes.
-const COUNT_EVERY: Duration = Duration::from_secs(15);
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +52,9 @@ pub async fn write(
     let now = ctx.clock.now();
     if keeps && status_differs(status, &shown.status).is_none() {
         if status.entries == shown.status.entries {
-            return Written::Done;
+            // One more look after a count was written: what changed since was not told.
+            let last = ctx.connections.counted_at(&shown.key).map(|at| after(at, COUNT_EVERY));
+            return last.filter(|at| *at > now).map_or(Written::Done, |at| Written::Later(ctx.clock.until(at)));
         }
         let due = ctx.connections.counted_at(&shown.key).map(|at| after(at, COUNT_EVERY));
         if let Some(due) = due.filter(|due| *due > now) {
@@ -79,7 +79,7 @@ pub async fn write(
     if written && !same_reason {
         announce(ctx, shown, old.map(|c| c.reason.clone()), reason, message).await;
     }
-    if written { Written::Done } else { Written::Overtaken }
+    if written { Written::Later(COUNT_EVERY) } else { Written::Overtaken }
 }
 
 fn namespaced<K>(ctx: &Context, namespace: &str) -> Api<K>

@@ -13,6 +13,10 @@ use crate::api::ConnectionReason;
 use crate::api::connection::AllowedNamespaces;
 use crate::remote::Provider;
 use crate::remote::lane::ObjectKey;
+use crate::sync::plan::after;
+
+/// How often the number of entries is written at most, when nothing else changes.
+pub const COUNT_EVERY: Duration = Duration::from_secs(15);
 
 /// A connection whose spec and credentials were read.
 pub struct ConnectionHandle {
@@ -152,6 +156,12 @@ impl Connections {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), now);
     }
 
+    /// Whether it is time to write the number of entries again.
+    #[must_use]
+    pub fn may_count(&self, key: &ConnectionKey, now: Timestamp) -> bool {
+        self.counted_at(key).is_none_or(|at| after(at, COUNT_EVERY) <= now)
+    }
+
     /// When the number of entries was written last.
     #[must_use]
     pub fn counted_at(&self, key: &ConnectionKey) -> Option<Timestamp> {
@@ -174,6 +184,15 @@ impl Connections {
         if let Some(gone) = gone {
             self.retired.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), gone);
         }
+    }
+
+    /// Forgets connections that are gone, unless somebody still needs them; tells of each remaining connection's remote.
+    #[must_use]
+    pub fn remotes_in_use(&self, needed: impl Fn(&ConnectionKey) -> bool) -> Vec<Arc<RemoteHandle>> {
+        let mut retired = self.retired.write().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|key, _| needed(key));
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.values().chain(retired.values()).map(|c| Arc::clone(&c.remote)).collect()
     }
 
     /// Connections that go to a remote.

@@ -82,11 +82,13 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Bounds work at the API server.
     pub workers: Semaphore,
+    /// Held for reading from the moment that a connection looks up its remote until it is published with it; for writing while
+    /// remotes that no connection uses are ended.
+    pub wiring: tokio::sync::RwLock<()>,
 }
 
 impl Context {
     /// The remotes by budget identity.
-    #[must_use]
     pub fn remotes(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<RemoteHandle>>> {
         self.remotes.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::context::Context;
 use super::refs::{Known, Ref};
 use crate::api::connection::{CaKind, ConnectionSpec};
+use crate::api::duration::GoDuration;
 use crate::api::vault_secret::KeyRef;
 use crate::kube_error::CALL_LIMIT;
 use crate::remote::{Access, ClientIdentity, DreadnodeAuth, KelvinAuth, Provider, RemoteConfig, spec};
@@ -166,21 +167,21 @@ pub fn interval(spec: &ConnectionSpec) -> Option<Duration> {
     match &spec.probe_interval {
         None => Some(DEFAULT_INTERVAL),
         Some(given) => {
-            let given = Duration::try_from(*given).unwrap_or(DEFAULT_INTERVAL);
+            let given = given.get();
             (!given.is_zero()).then(|| given.max(MIN_INTERVAL))
         }
     }
 }
 
 fn timeout(spec: &ConnectionSpec, provider: Provider) -> Duration {
-    let given = spec.limits.as_ref().and_then(|l| l.timeout).and_then(|d| Duration::try_from(d).ok());
+    let given = spec.limits.as_ref().and_then(|l| l.timeout.as_ref()).map(GoDuration::get);
     given.filter(|d| !d.is_zero()).unwrap_or(spec::default_limits(provider).timeout)
 }
 
 /// D: as given, else the longer of a minute and three times the timeout.
 #[must_use]
 pub fn settle(spec: &ConnectionSpec, provider: Provider) -> Duration {
-    let given = spec.limits.as_ref().and_then(|l| l.settle).and_then(|d| Duration::try_from(d).ok());
+    let given = spec.limits.as_ref().and_then(|l| l.settle.as_ref()).map(GoDuration::get);
     given.unwrap_or_else(|| Duration::from_secs(60).max(timeout(spec, provider) * 3))
 }
 

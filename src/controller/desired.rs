@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::api::Reason;
-use crate::api::vault_secret::VaultSecretSpec;
+use crate::api::vault_secret::{DataEntry, VaultSecretSpec};
 use crate::remote::{Provider, spec};
 
 /// Something that is not as it should be, for the status.
@@ -32,6 +32,37 @@ pub struct Naming<'a> {
     pub prefix: Option<String>,
     /// Prefixes of other namespaces at the same connection.
     pub others: &'a [(String, String)],
+    /// The connection, for messages.
+    pub connection: &'a str,
+}
+
+/// What the schema and its rules refuse too; a CRD can be older than the operator.
+#[must_use]
+pub fn check(entry: &DataEntry) -> Option<Issue> {
+    let refused = |text: &str| Some(Issue::new(Reason::ValueRefused, format!("key {}: {text}", entry.key)));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    if entry.key.is_empty() || entry.key.len() > 253 || !entry.key.chars().all(plain) {
+        return refused("a key of a Secret has 1 to 253 letters, digits, '-', '.' or '_'");
+    }
+    if entry.value.is_some() == entry.value_from.is_some() {
+        return refused("exactly one of value and valueFrom must be set");
+    }
+    if !entry.pushes() && !entry.projects() {
+        return refused(
+            "push and project are both false: the value would go nowhere; set one of them to true or remove the key",
+        );
+    }
+    let Some(from) = &entry.value_from else { return None };
+    let kinds = [from.secret_key_ref.is_some(), from.config_map_key_ref.is_some(), from.generate.is_some()];
+    if kinds.iter().filter(|k| **k).count() != 1 {
+        return refused("exactly one of secretKeyRef, configMapKeyRef and generate must be set");
+    }
+    let generate = from.generate.as_ref()?;
+    let kinds = [generate.password.is_some(), generate.uuid.is_some(), generate.bytes.is_some()];
+    if kinds.iter().filter(|k| **k).count() != 1 {
+        return refused("exactly one of password, uuid and bytes must be set");
+    }
+    None
 }
 
 /// The prefix of a namespace.
@@ -59,8 +90,11 @@ pub fn render_prefix(template: &str, namespace: &str) -> String {
 /// refused; with a prefix, a name that begins with a longer prefix belongs to that namespace (R4).
 #[must_use]
 pub fn names(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Option<Result<String, Issue>>> {
-    let mut names: Vec<Option<Result<String, Issue>>> =
-        spec.data.iter().map(|entry| entry.pushes().then(|| name(&entry.key, entry.remote_name(), naming))).collect();
+    let mut names: Vec<Option<Result<String, Issue>>> = spec
+        .data
+        .iter()
+        .map(|entry| (entry.pushes() && check(entry).is_none()).then(|| name(&entry.key, entry.remote_name(), naming)))
+        .collect();
     let mut users: HashMap<String, Vec<usize>> = HashMap::new();
     for (i, name) in names.iter().enumerate() {
         if let Some(Ok(name)) = name {
@@ -73,8 +107,9 @@ pub fn names(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Option<Result<S
             names[i] = Some(Err(Issue::new(
                 Reason::NameRefused,
                 format!(
-                    "keys {} would all become the entry {name:?} at the remote; give them different remoteNames",
-                    keys.join(", ")
+                    "keys {} would all become the entry {name:?} at {}; give them different remoteNames",
+                    keys.join(", "),
+                    naming.connection
                 ),
             )));
         }
@@ -85,8 +120,9 @@ pub fn names(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Option<Result<S
 fn name(key: &str, wanted: &str, naming: &Naming<'_>) -> Result<String, Issue> {
     let prefix = naming.prefix.as_deref().unwrap_or("");
     let full = format!("{prefix}{wanted}");
-    spec::check_name(naming.provider, &full)
-        .map_err(|error| Issue::new(Reason::NameRefused, format!("key {key}: {error}")))?;
+    spec::check_name(naming.provider, &full).map_err(|error| {
+        Issue::new(Reason::NameRefused, format!("key {key}, entry {full:?} at {}: {error}", naming.connection))
+    })?;
     let stored = spec::stored_name(naming.provider, &full);
     if naming.prefix.is_some() {
         let longer = naming.others.iter().find(|(_, other)| {
@@ -116,7 +152,7 @@ mod tests {
     }
 
     fn naming(provider: Provider, prefix: Option<&str>) -> Naming<'static> {
-        Naming { provider, prefix: prefix.map(str::to_owned), others: &[] }
+        Naming { provider, prefix: prefix.map(str::to_owned), others: &[], connection: "VaultConnection/c" }
     }
 
     fn all(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Result<String, Reason>> {
@@ -146,9 +182,11 @@ mod tests {
     fn r4_a_longer_prefix_owns_the_name() {
         let others = [("team-a".to_owned(), "team-a-".to_owned()), ("team".to_owned(), "team-".to_owned())];
         let s = spec(&[("k1", Some("a-x")), ("k2", Some("x"))]);
-        let team = Naming { provider: Provider::Kelvin, prefix: Some("team-".to_owned()), others: &others };
+        let team =
+            Naming { provider: Provider::Kelvin, prefix: Some("team-".to_owned()), others: &others, connection: "c" };
         assert_eq!(all(&s, &team), [Err(Reason::OwnedByAnother), Ok("team-x".to_owned())]);
-        let team_a = Naming { provider: Provider::Kelvin, prefix: Some("team-a-".to_owned()), others: &others };
+        let team_a =
+            Naming { provider: Provider::Kelvin, prefix: Some("team-a-".to_owned()), others: &others, connection: "c" };
         assert_eq!(all(&s, &team_a), [Ok("team-a-a-x".to_owned()), Ok("team-a-x".to_owned())]);
     }
 

@@ -3,11 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::remote::lane::ObjectKey;
 use crate::sync::conflict::{self, Claimant, Hold};
+use crate::sync::plan::after;
 use crate::sync::snapshot::Trace;
 
 /// An entry's identity: the remote (provider, URL, account) and the name as the remote stores it. No credential is part of it.
@@ -57,6 +59,12 @@ struct Entry {
     /// Held for VaultSecrets that are gone, until a write of theirs cannot land any more.
     ghosts: Vec<(Timestamp, Claimant)>,
     trace: Trace,
+}
+
+impl Entry {
+    fn is_unused(&self) -> bool {
+        self.claims.is_empty() && self.ghosts.is_empty() && self.trace.in_flight == 0
+    }
 }
 
 #[derive(Default)]
@@ -145,11 +153,19 @@ impl Entries {
     }
 
     /// Takes entries for a write that is about to be intended: all of them, or none. From then on nobody else can take
-    /// them, so ownership is read and the claim is made in one step (C10).
+    /// them, so ownership is read and the claim is made in one step (C10). Should the VaultSecret be gone before the write is
+    /// answered, they stay held for `settle`.
     ///
     /// # Errors
     /// The first entry that somebody else has.
-    pub fn take(&self, key: &ObjectKey, uid: &str, ids: &[EntryId], now: Timestamp) -> Result<(), (EntryId, Taken)> {
+    pub fn take(
+        &self,
+        key: &ObjectKey,
+        uid: &str,
+        ids: &[EntryId],
+        now: Timestamp,
+        settle: Duration,
+    ) -> Result<(), (EntryId, Taken)> {
         let mut state = self.lock();
         for id in ids {
             if let Some(taken) = state.taken(key, uid, id, now) {
@@ -161,9 +177,22 @@ impl Entries {
             for (_, claim) in entry.claims.iter_mut().filter(|(k, _)| k == key) {
                 claim.claimant.hold = claim.claimant.hold.max(Hold::Claimed);
                 claim.expects = None;
+                claim.lingers_until = claim.lingers_until.max(Some(after(now, settle)));
             }
         }
         Ok(())
+    }
+
+    /// A write was not answered: it may still land until then, whether or not its VaultSecret is still there.
+    pub fn linger(&self, id: &EntryId, uid: &str, until: Timestamp) {
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get_mut(id) else { return };
+        for (held, _) in entry.ghosts.iter_mut().filter(|(_, ghost)| ghost.uid == uid) {
+            *held = (*held).max(until);
+        }
+        for (_, claim) in entry.claims.iter_mut().filter(|(_, claim)| claim.claimant.uid == uid) {
+            claim.lingers_until = claim.lingers_until.max(Some(until));
+        }
     }
 
     /// A write is about to be sent.
@@ -173,7 +202,25 @@ impl Entries {
 
     /// A write was answered, or timed out.
     pub fn over(&self, id: &EntryId, now: Timestamp) {
-        self.lock().entries.entry(id.clone()).or_default().trace.over(now);
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get_mut(id) else { return };
+        entry.trace.over(now);
+        if entry.is_unused() {
+            state.entries.remove(id);
+        }
+    }
+
+    /// A write of an object that is gone may still change an entry: it is held until then.
+    pub fn haunt(&self, id: &EntryId, claimant: Claimant, until: Timestamp) {
+        self.lock().entries.entry(id.clone()).or_default().ghosts.push((until, claimant));
+    }
+
+    /// Forgets entries that were held for objects that are gone, once nothing of theirs can land any more.
+    pub fn prune(&self, now: Timestamp) {
+        self.lock().entries.retain(|_, entry| {
+            entry.ghosts.retain(|(until, _)| *until > now);
+            !entry.is_unused()
+        });
     }
 
     /// What we know of our own writes to an entry, for a row read at that time.
@@ -237,7 +284,7 @@ impl State {
         entry.claims.retain(|(k, _)| k != key);
         freed.extend(entry.claims.iter().map(|(k, _)| k.clone()));
         // The trace stays while a write is under way: its answer still has to be noted.
-        if entry.claims.is_empty() && entry.ghosts.is_empty() && entry.trace.in_flight == 0 {
+        if entry.is_unused() {
             self.entries.remove(id);
         }
     }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Client;
+use kube::api::{Api, PostParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -16,6 +19,9 @@ const NOTE_BYTES: usize = 1024;
 
 /// Limit of one publication.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(5);
+
+/// Longest name of an object that leaves room for a time within the 253 characters of an event's name.
+const LONGEST_NAME: usize = 230;
 
 /// Publications at one time.
 const AT_ONCE: usize = 4;
@@ -32,6 +38,8 @@ const ACTION: &str = "Reconcile";
 /// note (kube's recorder does not look at the note).
 #[derive(Clone)]
 pub struct Events {
+    client: Client,
+    reporter: Reporter,
     recorder: Recorder,
     on_their_way: Arc<Semaphore>,
     at_once: Arc<Semaphore>,
@@ -44,7 +52,9 @@ impl Events {
     pub fn new(client: Client, controller_name: &str, instance: Option<String>) -> Self {
         let reporter = Reporter { controller: controller_name.to_owned(), instance };
         Self {
-            recorder: Recorder::new(client, reporter),
+            recorder: Recorder::new(client.clone(), reporter.clone()),
+            client,
+            reporter,
             on_their_way: Arc::new(Semaphore::new(ON_THEIR_WAY)),
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
             tasks: TaskTracker::new(),
@@ -60,6 +70,7 @@ impl Events {
             tracing::debug!(reason, "an event is dropped: too many are on their way");
             return;
         };
+        let (client, reporter) = (self.client.clone(), self.reporter.clone());
         let (recorder, at_once) = (self.recorder.clone(), Arc::clone(&self.at_once));
         let event = Event {
             type_: if warning { EventType::Warning } else { EventType::Normal },
@@ -72,7 +83,9 @@ impl Events {
             let _way = way;
             // Never closed.
             let Ok(_turn) = at_once.acquire().await else { return };
-            let published = tokio::time::timeout(PUBLISH_LIMIT, recorder.publish(&event, &object)).await;
+            let published =
+                tokio::time::timeout(PUBLISH_LIMIT, publish(&client, &recorder, &reporter, &event, &object));
+            let published = published.await;
             let call = "publishing an event";
             let error = match published {
                 Ok(Ok(())) => return,
@@ -90,6 +103,41 @@ impl Events {
         let _ = tokio::time::timeout(limit, self.tasks.wait()).await;
         self.tasks.reopen();
     }
+}
+
+/// Publishes one event. kube's recorder names it after the object and a time; where that would be too long for a name it is made
+/// here, under a name that is cut.
+async fn publish(
+    client: &Client,
+    recorder: &Recorder,
+    reporter: &Reporter,
+    event: &Event,
+    object: &ObjectReference,
+) -> Result<(), kube::Error> {
+    let name = object.name.as_deref().unwrap_or_default();
+    if name.len() <= LONGEST_NAME {
+        return recorder.publish(event, object).await;
+    }
+    let now = jiff::Timestamp::now();
+    let cut = name.get(..LONGEST_NAME).unwrap_or(name).trim_end_matches(['-', '.']);
+    let event = events::v1::Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{cut}.{:x}", now.as_nanosecond())),
+            namespace: object.namespace.clone(),
+            ..ObjectMeta::default()
+        },
+        action: Some(event.action.clone()),
+        reason: Some(event.reason.clone()),
+        note: event.note.clone(),
+        type_: Some(if matches!(event.type_, EventType::Warning) { "Warning" } else { "Normal" }.to_owned()),
+        event_time: Some(MicroTime(now)),
+        regarding: Some(object.clone()),
+        reporting_controller: Some(reporter.controller.clone()),
+        reporting_instance: Some(reporter.instance.clone().unwrap_or_else(|| reporter.controller.clone())),
+        ..events::v1::Event::default()
+    };
+    let api: Api<events::v1::Event> = Api::namespaced(client.clone(), object.namespace.as_deref().unwrap_or("default"));
+    api.create(&PostParams::default(), &event).await.map(|_| ())
 }
 
 /// Cuts a note at the end of a character, and shows that it was cut.

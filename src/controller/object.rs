@@ -16,12 +16,12 @@ use crate::sync::ledger::Row;
 pub struct Memo {
     /// When this process read the row as it now is.
     pub read_at: Timestamp,
-    /// Number of the last attempt whose intent this process wrote. An open attempt of another number was left by another process.
-    pub own_attempt: u64,
     /// An answer contradicted the list.
     pub contradicted: bool,
     /// Updates in a row that answered 404.
     pub update_refused: u32,
+    /// When the last of them was.
+    pub refused_at: Option<Timestamp>,
     /// When the entry was put right after somebody else's change.
     pub reasserted: Vec<Timestamp>,
     /// Failures.
@@ -36,9 +36,9 @@ impl Memo {
     fn new(read_at: Timestamp) -> Self {
         Self {
             read_at,
-            own_attempt: 0,
             contradicted: false,
             update_refused: 0,
+            refused_at: None,
             reasserted: Vec::new(),
             backoff: Backoff::default(),
             failed_for: None,
@@ -63,12 +63,18 @@ pub struct ObjectState {
     pub latest: Option<Arc<VaultSecret>>,
     /// Rows that were read before, by connection and remote name.
     pub memos: HashMap<(String, String), Memo>,
-    /// Failures that are about no single row: the API server, the target.
+    /// Failures that are about no single row: the API server.
     pub backoff: Backoff,
+    /// Failures of the target.
+    pub target_backoff: Backoff,
+    /// Reason of `Ready` that an event was published for last.
+    pub announced: Option<String>,
     /// The lanes in whose queues the object stands.
     pub queued: Vec<Arc<Lane>>,
     /// Since when a connection that is being read is waited for.
     pub waiting_since: Option<Timestamp>,
+    /// Since when a list is waited for, with nothing else to do.
+    pub listing_since: Option<Timestamp>,
     /// Outcomes that the API server has not taken yet, and rows that are gone from the ledger in the same way.
     pub unsaved: Vec<Row>,
     /// See `unsaved`.
@@ -82,11 +88,11 @@ impl ObjectState {
         if self.uid != uid {
             *self = Self { uid, ..Self::default() };
         }
-        if let Some(latest) = self.latest.take() {
-            if is_newer(&latest, &shown) {
-                self.latest = Some(Arc::clone(&latest));
-                return latest;
-            }
+        if let Some(latest) = self.latest.take()
+            && is_newer(&latest, &shown)
+        {
+            self.latest = Some(Arc::clone(&latest));
+            return latest;
         }
         shown
     }
@@ -96,12 +102,17 @@ impl ObjectState {
         self.memos.entry((connection.to_owned(), name.to_owned())).or_insert_with(|| Memo::new(now))
     }
 
-    /// The outcome of the row's last attempt that could not be written, if it is still that attempt's. It is kept until a pass
-    /// has written it: a pass may end before.
+    /// The outcome of the row's last attempt that could not be written, if it is still that attempt's.
     #[must_use]
-    pub fn unsaved_outcome(&self, row: &Row) -> Option<Row> {
-        let unsaved = self.unsaved.iter().find(|unsaved| unsaved.id() == row.id())?;
+    pub fn unsaved(&self, row: &Row) -> Option<Row> {
+        let unsaved = self.unsaved.iter().find(|u| u.id() == row.id())?;
         (row.is_open() && unsaved.attempt_number() == row.attempt_number()).then(|| unsaved.clone())
+    }
+
+    /// Forgets rows that are not in the ledger any more.
+    pub fn keep_memos_of(&mut self, rows: &[Row]) {
+        let kept: HashSet<(&str, &str)> = rows.iter().map(Row::id).collect();
+        self.memos.retain(|(connection, name), _| kept.contains(&(connection.as_str(), name.as_str())));
     }
 }
 

@@ -24,6 +24,10 @@ use crate::sync::ledger::{EntryState, Row};
 use crate::sync::plan::after;
 use crate::sync::transition;
 
+/// How long a call may have been under way when its process ended: a login, a retry and their timeouts. Longer is safer: it
+/// only means to watch the entry a while longer.
+const LONGEST_CALL: std::time::Duration = std::time::Duration::from_secs(3600);
+
 /// What `spec.data` has for one key, and what became of it.
 #[derive(Debug)]
 pub struct Want {
@@ -68,6 +72,10 @@ pub struct Pass<'a> {
     pub notes: Vec<Note>,
     /// Start of the pass.
     pub now: Timestamp,
+    /// How many entries were ours when it began.
+    pub owned_at_start: usize,
+    /// Rows whose value was looked at in this pass, as the spec now has it: by connection and name.
+    pub verified: HashSet<(String, String)>,
 }
 
 impl<'a> Pass<'a> {
@@ -76,17 +84,33 @@ impl<'a> Pass<'a> {
         let now = ctx.clock.now();
         let mut rows = vs.status.as_ref().map(|s| s.entries.clone()).unwrap_or_default();
         for row in &mut rows {
-            if let Some(unsaved) = state.unsaved_outcome(row) {
-                *row = unsaved;
-            } else if state.memo(&row.connection, &row.remote_name, now).own_attempt != row.attempt_number() {
-                // Until it is saved, each pass finds it anew: a pass may end before it writes anything.
-                transition::recover(row);
+            // One pass at a time: an attempt that is open when a pass begins was left so by a crash, or its outcome could not be
+            // written.
+            match state.unsaved(row) {
+                Some(unsaved) => *row = unsaved,
+                None => drop(transition::recover(row, crate::clock::to_millis(now), LONGEST_CALL)),
             }
         }
-        let dropped = &state.dropped;
-        rows.retain(|r| !dropped.contains(&(r.connection.clone(), r.remote_name.clone())));
+        rows.retain(|r| {
+            !(r.is_open() || r.unsettled_since().is_some())
+                || !state.dropped.contains(&(r.connection.clone(), r.remote_name.clone()))
+        });
         let route = Route::find(ctx, key, &vs);
-        Self { ctx, key, state, vs, rows, wants: Vec::new(), route, next: None, notes: Vec::new(), now }
+        let owned_at_start = rows.iter().filter(|r| r.is_ours()).count();
+        Self {
+            owned_at_start,
+            verified: HashSet::new(),
+            ctx,
+            key,
+            state,
+            vs,
+            rows,
+            wants: Vec::new(),
+            route,
+            next: None,
+            notes: Vec::new(),
+            now,
+        }
     }
 
     /// Whether the object is going.
@@ -166,13 +190,16 @@ impl<'a> Pass<'a> {
             (Some(handle), false) => {
                 let others = self.route.other_prefixes(self.ctx, &self.key.namespace);
                 let prefix = handle.prefix.as_deref().map(|p| desired::render_prefix(p, &self.key.namespace));
-                desired::names(&self.vs.spec, &Naming { provider: handle.provider, prefix, others: &others })
+                desired::names(
+                    &self.vs.spec,
+                    &Naming { provider: handle.provider, prefix, others: &others, connection: &handle.display },
+                )
             }
             (None, false) => return self.match_by_key(&display),
         };
         let mut taken = HashSet::new();
         for (index, name) in names.into_iter().enumerate() {
-            let mut want = Want { index, row: None, issue: None };
+            let mut want = Want { index, row: None, issue: desired::check(&self.vs.spec.data[index]) };
             match name {
                 None => {}
                 Some(Err(issue)) => want.issue = Some(issue),
@@ -213,7 +240,7 @@ impl<'a> Pass<'a> {
                 .iter()
                 .position(|r| r.connection == display && r.key.as_deref() == Some(&entry.key))
                 .filter(|_| entry.pushes());
-            self.wants.push(Want { index, row, issue: None });
+            self.wants.push(Want { index, row, issue: desired::check(entry) });
         }
     }
 
@@ -313,6 +340,26 @@ impl<'a> Pass<'a> {
         for at in waits {
             self.look_again(after(at, std::time::Duration::from_millis(1)));
         }
+    }
+
+    /// The status is about to say that this generation was observed: a row whose value was not looked at (the connection is
+    /// frozen or missing, its turn has not come) must not pass for unchanged later.
+    pub fn doubt_unverified(&mut self) {
+        let observed = self.vs.status.as_ref().and_then(|s| s.observed_generation);
+        if observed == self.vs.metadata.generation {
+            return;
+        }
+        for row in self.rows.iter_mut().filter(|r| r.key.is_some()) {
+            if !self.verified.contains(&(row.connection.clone(), row.remote_name.clone())) {
+                row.source_version = None;
+            }
+        }
+    }
+
+    /// Notes that a row's value was looked at.
+    pub fn verify(&mut self, row: usize) {
+        let row = &self.rows[row];
+        self.verified.insert((row.connection.clone(), row.remote_name.clone()));
     }
 
     /// Notes a warning to be published.

@@ -1,11 +1,13 @@
 //! The remote behind one budget identity: its client, its lane, and the list of its entries, read once for all.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::backoff::jittered;
 use crate::api::ConnectionReason;
@@ -64,6 +66,10 @@ struct State {
     failures: u32,
     /// Our own names at the remote, from its answers to our writes.
     principals: HashSet<String>,
+    /// Who could write nothing, and is to be woken when that is over.
+    barred: HashSet<ObjectKey>,
+    /// That there has been no list for long was told.
+    told_stale: bool,
 }
 
 /// The remote behind one budget identity.
@@ -75,7 +81,14 @@ pub struct RemoteHandle {
     client: RwLock<(Arc<str>, Arc<dyn Remote>)>,
     state: Mutex<State>,
     notify: Notify,
+    made: Timestamp,
     clock: Clock,
+    /// Ends the prober when no connection goes to the remote any more.
+    pub end: CancellationToken,
+    /// Whether the prober runs.
+    pub started: AtomicBool,
+    /// Entries that were off when somebody approved, and have not been seen right since: they do not freeze again.
+    pub excused: Mutex<HashSet<(Arc<str>, Arc<str>)>>,
 }
 
 /// What a list led to, for the owner of the prober.
@@ -106,9 +119,15 @@ impl RemoteHandle {
                 retry_at: None,
                 failures: 0,
                 principals: HashSet::new(),
+                barred: HashSet::new(),
+                told_stale: false,
             }),
+            made: clock.now(),
             notify: Notify::new(),
             clock,
+            end: CancellationToken::new(),
+            started: AtomicBool::new(false),
+            excused: Mutex::new(HashSet::new()),
         }
     }
 
@@ -162,6 +181,28 @@ impl RemoteHandle {
         *entry = (*entry).max(not_before);
         drop(state);
         self.notify.notify_one();
+    }
+
+    /// An object could write nothing; it is woken when that is over.
+    pub fn bar(&self, key: &ObjectKey) {
+        self.lock().barred.insert(key.clone());
+    }
+
+    /// Who is to be woken because something may be written again.
+    #[must_use]
+    pub fn admit(&self) -> HashSet<ObjectKey> {
+        if self.not_ready().is_some() { HashSet::new() } else { std::mem::take(&mut self.lock().barred) }
+    }
+
+    /// Whether there has been no list for longer than `age`, said once until there is one again.
+    #[must_use]
+    pub fn grows_stale(&self, age: Duration) -> bool {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let since = state.last_good.unwrap_or(self.made);
+        let news = !state.told_stale && crate::sync::plan::after(since, age) < now;
+        state.told_stale |= news;
+        news
     }
 
     /// When trouble ended last.
@@ -295,6 +336,7 @@ impl RemoteHandle {
         loop {
             let due = self.due();
             tokio::select! {
+                () = self.end.cancelled() => return,
                 () = wait_until(self.clock, due) => {}
                 () = self.notify.notified() => continue,
                 changed = lane_changed.changed() => {
@@ -367,6 +409,7 @@ impl RemoteHandle {
         state.failures = 0;
         state.retry_at = None;
         state.last_good = Some(now);
+        state.told_stale = false;
         let changed = state.health != ProbeHealth::Good;
         if changed {
             state.health = ProbeHealth::Good;

@@ -152,6 +152,20 @@ impl Pass<'_> {
         remove(self.ctx.client.clone(), &self.key.namespace, &old.name, owner).await.map(|_| ())
     }
 
+    /// The object is going: its keys go out of the Secret that they were merged into. Without a finalizer there is no time for
+    /// that, and they stay.
+    pub async fn withdraw_merged(&mut self) {
+        let Some(target) = self.vs.status.as_ref().and_then(|s| s.target.clone()) else { return };
+        if self.vs.spec.creation_policy() != CreationPolicy::Merge || target.name.is_empty() {
+            return;
+        }
+        let owner = Owner { name: self.key.name.to_string(), uid: self.uid() };
+        let removed = remove(self.ctx.client.clone(), &self.key.namespace, &target.name, &owner);
+        if let Ok(Err(error)) = tokio::time::timeout(CALL_LIMIT, removed).await {
+            self.warn("TargetLeft", format!("our keys are left in Secret {:?}: {error}", target.name));
+        }
+    }
+
     fn desired(&self, values: &Values) -> Desired {
         let target = self.vs.spec.target.clone().unwrap_or_default();
         let metadata = target.template.and_then(|t| t.metadata).unwrap_or_default();

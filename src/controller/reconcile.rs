@@ -6,20 +6,24 @@ use std::time::Duration;
 use kube::ResourceExt as _;
 
 use super::backoff::{self, jittered};
-use super::choose::{Choice, Due, choose, pending_annotation};
+use super::choose::{Choice, Due, choose, look_again_at_interval, pending_annotation};
 use super::context::Context;
 use super::desired::Issue;
+use super::keys::Waker;
 use super::object::ObjectState;
 use super::pass::Pass;
 use super::project::Projection;
 use super::report::{self, Findings};
+use super::route::Route;
 use super::save::SaveError;
 use super::send::Sent;
 use super::values::{self, ReadError, Values, is_unchanged};
+use super::worker::NEVER;
 use crate::api::vault_secret::{CreationPolicy, DeletionPolicy, VaultSecretStatus};
 use crate::api::{Reason, VaultSecret, names};
 use crate::remote::DriftSignal;
-use crate::remote::lane::{Ask, ObjectKey, Place, Rank, Waiting};
+use crate::remote::lane::{Ask, Lane, ObjectKey, Place, Rank, Waiting};
+use crate::sync::conflict::{Claimant, Hold};
 use crate::sync::ledger::EntryState;
 use crate::sync::plan::{Cause, after};
 use crate::sync::transition::Write;
@@ -47,10 +51,7 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ObjectKey, shown: Arc<VaultSecr
     let began = tokio::time::Instant::now();
     let result = run(ctx, key, &mut state, Arc::clone(&vs)).await;
     let (outcome, wait) = match result {
-        Ok(wait) => {
-            state.backoff.reset();
-            ("ok", wait)
-        }
+        Ok(wait) => ("ok", wait),
         Err(ReconcileError::Save(SaveError::Gone)) => ("ok", ctx.settings.safety_net),
         Err(ReconcileError::Save(SaveError::Overtaken)) => {
             // Decide again on the object as it is now; the watch shows it soon.
@@ -64,6 +65,15 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ObjectKey, shown: Arc<VaultSecr
     };
     ctx.metrics.reconcile("vaultsecret", outcome, began.elapsed());
     ctx.objects.put(key, state);
+    if ctx.vault_secrets.get(key).is_none() {
+        // It went while this pass was under way, which has put back what had been cleaned up.
+        for freed in ctx.entries.remove(key, ctx.clock.now()) {
+            ctx.wake.object(freed);
+        }
+        ctx.objects.forget(key);
+        ctx.refs.set(&Waker::Object(key.clone()), Vec::new());
+        return NEVER;
+    }
     wait
 }
 
@@ -100,6 +110,9 @@ async fn run(
         choice = choose(&mut pass, values.as_ref());
     }
     note_values(&mut pass, values.as_ref());
+    if let Some(wait) = await_list(&mut pass, &choice) {
+        return Ok(wait);
+    }
     let mut base = pass.old_status();
     base.last_handled_force_push = marks.or(base.last_handled_force_push);
     let forgotten = std::mem::take(&mut choice.forgotten);
@@ -107,11 +120,20 @@ async fn run(
     mark_adoption(&pass, &choice, &mut base);
     let due = forget(&mut pass, choice, forgotten);
     let mut again = false;
-    for group in by_lane(due) {
+    let groups = by_lane(due);
+    let asked: Vec<_> = groups.iter().map(|g| Arc::clone(&g[0].handle.remote.lane)).collect();
+    for group in groups {
         // Requests take as long as the remote pleases: no worker waits with them.
-        let sent = send_group(&mut pass, group, &base, &mut permit).await?;
-        again |= sent.again;
+        match send_group(&mut pass, group, &base, &mut permit).await {
+            Ok(sent) => again |= sent.again,
+            Err(error) => {
+                // What another lane has answered in this pass is not lost with it.
+                keep_outcomes(&mut pass);
+                return Err(error);
+            }
+        }
     }
+    pass.leave_queues(&asked);
     if permit.is_none() {
         permit = ctx.workers.acquire().await.ok();
     }
@@ -125,6 +147,7 @@ async fn run(
     drop(permit);
     let gone = finished?;
     pass.register_claims();
+    tell_count(&pass);
     if adopted_all && !pass.is_deleting() {
         adoption_done(&pass);
     }
@@ -135,12 +158,58 @@ async fn run(
     if again {
         ctx.wake.object(key.clone());
     }
-    if projection.issue.is_some() {
-        let next = pass.state.backoff.failed(backoff::TRANSIENT, ctx.clock.now(), jittered);
-        pass.look_again(next);
+    if !pass.is_deleting() && !pass.vs.spec.suspended() {
+        look_again_at_interval(&mut pass);
     }
+    if projection.issue.is_some() {
+        let next = pass.state.target_backoff.failed(backoff::TARGET, ctx.clock.now(), jittered);
+        pass.look_again(next);
+    } else {
+        pass.state.target_backoff.reset();
+    }
+    wait_for_remote(&mut pass);
+    let rows = std::mem::take(&mut pass.rows);
+    pass.state.keep_memos_of(&rows);
     let net = jittered(ctx.settings.safety_net);
     Ok(pass.next.map_or(net, |at| ctx.clock.until(at).max(Duration::from_millis(1)).min(net)))
+}
+
+/// What the remote does not let through now goes on when it does.
+fn wait_for_remote(pass: &mut Pass<'_>) {
+    let Some(handle) = pass.route.handle.clone().filter(|_| pass.route.problem.is_some()) else { return };
+    handle.remote.bar(pass.key);
+    // It may have come to be ready since this pass began, with nobody there to be woken.
+    if Route::find(pass.ctx, pass.key, &pass.vs).problem.is_none() {
+        pass.look_again(pass.ctx.clock.now());
+    }
+}
+
+/// A new entry waits for a list, and nothing else is to be done: the list is there in a moment, so nothing is written before.
+fn await_list(pass: &mut Pass<'_>, choice: &Choice) -> Option<Duration> {
+    let nothing_else = choice.undecided
+        && choice.due.is_empty()
+        && choice.forgotten.is_empty()
+        && !pass.is_deleting()
+        && pass.route.problem.is_none()
+        && pass.wants.iter().all(|w| w.issue.is_none());
+    if !nothing_else {
+        pass.state.listing_since = None;
+        return None;
+    }
+    let since = *pass.state.listing_since.get_or_insert(pass.now);
+    let until = after(since, PATIENCE);
+    (pass.now < until).then(|| pass.ctx.clock.until(until).max(Duration::from_millis(1)))
+}
+
+/// The connection tells how many entries are ours.
+fn tell_count(pass: &Pass<'_>) {
+    let before = pass.owned_at_start;
+    let now = pass.rows.iter().filter(|r| r.is_ours()).count();
+    if before != now
+        && let Some(handle) = pass.route.handle.as_ref().filter(|h| pass.ctx.connections.may_count(&h.key, pass.now))
+    {
+        pass.ctx.wake.connection(handle.key.clone());
+    }
 }
 
 /// A connection that is about to be read wakes its objects: nothing is told before it has had the time.
@@ -203,10 +272,10 @@ fn mark_adoption(pass: &Pass<'_>, choice: &Choice, base: &mut VaultSecretStatus)
 
 fn adoption_done(pass: &Pass<'_>) {
     let Some(handle) = &pass.route.handle else { return };
-    if let Some(adopting) = handle.adopting.as_ref().filter(|_| pass.route.problem.is_none()) {
-        if adopting.done(pass.key) {
-            pass.ctx.wake.connection(handle.key.clone());
-        }
+    if let Some(adopting) = handle.adopting.as_ref().filter(|_| pass.route.problem.is_none())
+        && adopting.done(pass.key)
+    {
+        pass.ctx.wake.connection(handle.key.clone());
     }
 }
 
@@ -320,6 +389,7 @@ async fn finish(pass: &mut Pass<'_>, base: VaultSecretStatus, projection: &Proje
     if pass.is_deleting() {
         return finish_deletion(pass, base).await;
     }
+    pass.doubt_unverified();
     let findings = findings(pass, projection);
     let mut status = VaultSecretStatus { entries: pass.rows.clone(), ..base };
     if let Some(target) = &projection.status {
@@ -329,6 +399,20 @@ async fn finish(pass: &mut Pass<'_>, base: VaultSecretStatus, projection: &Proje
     report::conditions(&mut status, &findings, generation, now_in_seconds(pass));
     save_or_keep(pass, status).await?;
     Ok(false)
+}
+
+/// The status with the intent: the ledger as it is before the requests leave, and conditions that say so.
+pub fn intent_status(pass: &mut Pass<'_>, base: &VaultSecretStatus) -> VaultSecretStatus {
+    if pass.is_deleting() {
+        return VaultSecretStatus { entries: pass.rows.clone(), ..base.clone() };
+    }
+    pass.doubt_unverified();
+    let projection = Projection { done: pass.target_is_in_place(), ..Projection::default() };
+    let findings = findings(pass, &projection);
+    let mut status = VaultSecretStatus { entries: pass.rows.clone(), ..base.clone() };
+    let generation = pass.vs.metadata.generation;
+    report::conditions(&mut status, &findings, generation, now_in_seconds(pass));
+    status
 }
 
 async fn save_or_keep(pass: &mut Pass<'_>, status: VaultSecretStatus) -> Result<(), ReconcileError> {
@@ -341,10 +425,32 @@ async fn save_or_keep(pass: &mut Pass<'_>, status: VaultSecretStatus) -> Result<
             Ok(())
         }
         Err(error) => {
-            pass.state.unsaved = pass.rows.iter().filter(|r| r.attempt.is_some()).cloned().collect();
+            keep_outcomes(pass);
             pass.notes.clear();
+            if error == SaveError::Gone {
+                hold_entries(pass);
+            }
             Err(error.into())
         }
+    }
+}
+
+/// Outcomes that the ledger does not have are kept for the next pass.
+fn keep_outcomes(pass: &mut Pass<'_>) {
+    pass.state.unsaved = pass.rows.iter().filter(|r| r.attempt.is_some()).cloned().collect();
+}
+
+/// The object went while a write of its was under way: what may still land is held against others until it cannot.
+fn hold_entries(pass: &Pass<'_>) {
+    let uid = pass.uid();
+    for row in &pass.rows {
+        let (Some(since), Some(handle), Some(id)) = (row.unsettled_since(), pass.handle_of(row), pass.entry_id(row))
+        else {
+            continue;
+        };
+        let claimant =
+            Claimant { created: None, uid: uid.clone(), name: pass.key.to_string(), hold: Hold::Claimed, prefix: 0 };
+        pass.ctx.entries.haunt(&id, claimant, after(since, handle.settle));
     }
 }
 
@@ -426,6 +532,7 @@ async fn finish_deletion(pass: &mut Pass<'_>, base: VaultSecretStatus) -> Result
         );
         pass.ctx.metrics.cleanup_abandoned();
     }
+    pass.withdraw_merged().await;
     // What is left is told before nothing knows of it any more.
     publish(pass).await;
     pass.set_finalizer(false).await?;
@@ -439,18 +546,21 @@ fn note_transition(pass: &mut Pass<'_>, old: &VaultSecretStatus, new: &VaultSecr
             .map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
     };
     let Some((status, reason, message)) = ready(new) else { return };
-    let before = ready(old);
     let quiet = |reason: &str| {
         [Reason::Queued, Reason::Pushing, Reason::Confirming, Reason::Deleting].iter().any(|r| r.as_str() == reason)
     };
-    let same = before.as_ref().is_some_and(|(_, r, _)| *r == reason);
-    if same || quiet(&reason) {
+    // What was told last, and not what was written last: between two failures the status says Pushing.
+    if pass.state.announced.is_none() {
+        pass.state.announced = ready(old).map(|(_, r, _)| r).filter(|r| !quiet(r));
+    }
+    if quiet(&reason) || pass.state.announced.as_ref() == Some(&reason) {
         return;
     }
+    let before = pass.state.announced.replace(reason.clone());
     let Some(known) = Reason::ALL.iter().find(|r| r.as_str() == reason) else { return };
     if status == "True" {
         // The first sync is what everybody expects: it is worth no event. The end of trouble is.
-        if before.is_some_and(|(_, r, _)| !quiet(&r)) {
+        if before.is_some() {
             pass.notes.push(super::pass::Note { warning: false, reason: known.as_str(), text: message });
         }
     } else {
@@ -478,6 +588,19 @@ async fn publish(pass: &mut Pass<'_>) {
 }
 
 impl Pass<'_> {
+    /// Gives up the places in queues of lanes through which nothing is to be sent any more: a turn that comes for nothing keeps
+    /// others waiting.
+    fn leave_queues(&mut self, asked: &[Arc<Lane>]) {
+        let key = self.key;
+        self.state.queued.retain(|lane| {
+            let stays = asked.iter().any(|a| Arc::ptr_eq(a, lane));
+            if !stays {
+                lane.leave(key);
+            }
+            stays
+        });
+    }
+
     /// Whether some entry still has something to be sent.
     fn rows_waiting(&self) -> bool {
         self.rows.iter().any(|r| {

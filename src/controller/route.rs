@@ -59,11 +59,11 @@ impl Route {
                 None => without(reading(), true),
             };
         };
-        if let Some(allowed) = &handle.allowed {
-            if !ctx.namespaces.allows(allowed, &object.namespace) {
-                let text = format!("{display} does not allow namespace {} (spec.allowedNamespaces)", object.namespace);
-                return without(Issue::new(Reason::NotAllowed, text), false);
-            }
+        if let Some(allowed) = &handle.allowed
+            && !ctx.namespaces.allows(allowed, &object.namespace)
+        {
+            let text = format!("{display} does not allow namespace {} (spec.allowedNamespaces)", object.namespace);
+            return without(Issue::new(Reason::NotAllowed, text), false);
         }
         let problem = if handle.generation != generation {
             Some(Problem { issue: reading(), passing: true, always: false })

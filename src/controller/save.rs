@@ -32,11 +32,21 @@ impl Pass<'_> {
         Api::namespaced(self.ctx.client.clone(), &self.key.namespace)
     }
 
-    /// Takes the object as the API server has it from here on.
+    /// Takes the object as the API server has it from here on; but this pass goes on with the spec that it decided on, which
+    /// somebody may have edited meanwhile: what was read, sent and projected belongs to that one.
     fn adopt_version(&mut self, mut written: VaultSecret) {
         written.meta_mut().managed_fields = None;
-        self.vs = Arc::new(written);
-        self.state.latest = Some(Arc::clone(&self.vs));
+        let written = Arc::new(written);
+        self.state.latest = Some(Arc::clone(&written));
+        if written.metadata.generation == self.vs.metadata.generation {
+            self.vs = written;
+            return;
+        }
+        let mut decided_on = (*written).clone();
+        decided_on.spec = self.vs.spec.clone();
+        decided_on.metadata.generation = self.vs.metadata.generation;
+        decided_on.metadata.deletion_timestamp.clone_from(&self.vs.metadata.deletion_timestamp);
+        self.vs = Arc::new(decided_on);
     }
 
     /// Writes a status once, if it differs.

@@ -15,7 +15,7 @@ use super::save::SaveError;
 use crate::api::Reason;
 use crate::api::vault_secret::VaultSecretStatus;
 use crate::remote::lane::{Outcome as LaneOutcome, Turn};
-use crate::remote::{CallError, Certainty, DriftSignal, EntryRef, ErrorClass, Operation, Written};
+use crate::remote::{CallError, Certainty, EntryRef, ErrorClass, Operation, Written};
 use crate::sync::plan::Cause;
 use crate::sync::transition::{self, After, Answer, Intent, Outcome, Write};
 
@@ -52,13 +52,15 @@ impl Pass<'_> {
         let client = handle.remote.client();
         // A login between intent and request would make the claim window longer than it has to be.
         if let Err(error) = client.prepare().await {
-            handle.remote.lane_report(&error);
             for one in &due {
                 self.note_failure(one, &error);
             }
             return Ok(Sent { any: true, again: false });
         }
-        due.truncate(usize::try_from(turn.requests()).unwrap_or(usize::MAX).max(1));
+        let allowed = usize::try_from(turn.requests()).unwrap_or(usize::MAX).max(1);
+        // What the turn does not allow comes in another one.
+        let left_over = due.len() > allowed;
+        due.truncate(allowed);
         self.take_entries(&mut due);
         if due.is_empty() {
             return Ok(Sent { any: true, again: true });
@@ -67,10 +69,8 @@ impl Pass<'_> {
         let at = crate::clock::to_millis(self.ctx.clock.now());
         for one in &due {
             transition::begin(&mut self.rows[one.row], Intent { write: one.write, cause: one.cause, at });
-            let row = &self.rows[one.row];
-            self.state.memo(&row.connection, &row.remote_name, self.now).own_attempt = row.attempt_number();
         }
-        let status = VaultSecretStatus { entries: self.rows.clone(), ..intent.clone() };
+        let status = super::reconcile::intent_status(self, intent);
         if let Err(error) = self.save_once(status).await {
             self.rows = before;
             return Err(error);
@@ -85,6 +85,7 @@ impl Pass<'_> {
         }
         let at_once = usize::try_from(turn.at_once()).unwrap_or(usize::MAX).max(1);
         let turn = Mutex::new(turn);
+        let uid = self.uid();
         let mut futures = Vec::with_capacity(due.len());
         for (index, one) in due.iter().enumerate() {
             let turn = &turn;
@@ -92,7 +93,7 @@ impl Pass<'_> {
             let entry = EntryRef { name: row.remote_name.clone(), id: row.remote_id.clone() };
             let id =
                 EntryId { remote: std::sync::Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
-            let (client, ctx, handle) = (&client, self.ctx, &handle);
+            let (client, ctx, handle, uid) = (&client, self.ctx, &handle, &uid);
             futures.push(async move {
                 let sent_at = ctx.clock.now();
                 let slot = turn.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -106,7 +107,11 @@ impl Pass<'_> {
                     (Write::Update, Some(value)) => client.update(&entry, value).await,
                     _ => client.delete(&entry).await.map(|()| Written::default()),
                 };
-                ctx.entries.over(&id, ctx.clock.now());
+                let over = ctx.clock.now();
+                ctx.entries.over(&id, over);
+                if result.as_ref().is_err_and(|error| error.certainty() == Certainty::Unknown) {
+                    ctx.entries.linger(&id, uid, crate::sync::plan::after(over, handle.settle));
+                }
                 slot.report(LaneOutcome::of(&result));
                 if let Ok(written) = &result {
                     handle.remote.learn_principal(written.principal.clone());
@@ -148,7 +153,7 @@ impl Pass<'_> {
             let row = self.remove_row(row);
             self.state.dropped.insert((row.connection.clone(), row.remote_name.clone()));
         }
-        Ok(Sent { any: true, again })
+        Ok(Sent { any: true, again: again || left_over })
     }
 
     /// Takes the entries of the writes in the index; those that somebody else has are left out.
@@ -163,7 +168,8 @@ impl Pass<'_> {
                     name: self.rows[d.row].remote_name.as_str().into(),
                 })
                 .collect();
-            let Err((id, taken)) = self.ctx.entries.take(self.key, &uid, &ids, now) else { return };
+            let settle = due.first().map_or(Duration::ZERO, |d| d.handle.settle);
+            let Err((id, taken)) = self.ctx.entries.take(self.key, &uid, &ids, now, settle) else { return };
             due.retain(|d| *self.rows[d.row].remote_name != *id.name);
             let row = self.rows.iter().position(|r| *r.remote_name == *id.name && r.key.is_some());
             let want = self.wants.iter_mut().find(|w| w.row == row && row.is_some());
@@ -197,7 +203,6 @@ impl Pass<'_> {
                 outcome_of(result)
             }
         };
-        let stamps = handle.remote.client().drift_signal() != DriftSignal::Presence;
         let now = crate::clock::to_millis(crate::sync::plan::after(self.ctx.clock.now(), Duration::from_millis(1)));
         let answer = Answer {
             write: due.write,
@@ -208,12 +213,16 @@ impl Pass<'_> {
             sent_at: done.sent_at,
             now,
             settle: handle.settle,
-            stamps,
         };
         let after = transition::record(&mut self.rows[due.row], &answer);
         if after == After::Drop {
             dropped.push(due.row);
             return false;
+        }
+        if let Some(since) = self.rows[due.row].unsettled_since() {
+            // No list wakes a row that is unsettled: it is looked at when nothing of ours can land any more.
+            let settled = crate::sync::plan::after(since, handle.settle);
+            self.look_again(crate::sync::plan::after(settled, Duration::from_millis(1)));
         }
         let row = &self.rows[due.row];
         let (connection, name) = (row.connection.clone(), row.remote_name.clone());
@@ -227,7 +236,8 @@ impl Pass<'_> {
                 if due.cause == Some(Cause::Reassert) {
                     memo.reasserted.push(now);
                 }
-                // An earlier attempt may still land: the next pass finds out when that can be judged.
+                self.verified.insert((connection, name));
+                // Acknowledged, but not settled: what settles it is decided at once, and waited for.
                 self.rows[due.row].unsettled_since().is_some()
             }
             (Outcome::Exists, _) => {
@@ -237,6 +247,7 @@ impl Pass<'_> {
             (Outcome::NotFound, _) => {
                 memo.contradicted = true;
                 memo.update_refused = memo.update_refused.saturating_add(1);
+                memo.refused_at = Some(now);
                 true
             }
             (_, Some(Err(error))) => {
@@ -266,6 +277,7 @@ impl Pass<'_> {
             next = crate::sync::plan::after(now, Duration::from_millis(100));
         }
         memo.failed_for.clone_from(&due.fingerprint);
+        due.handle.remote.lane_report(error);
         let told = next.round(jiff::Unit::Second).unwrap_or(next);
         let row = &mut self.rows[due.row];
         row.message = format!("{}; next attempt at {told}", error.message);
@@ -284,7 +296,10 @@ impl Pass<'_> {
                 other => other,
             };
         }
-        self.rows.remove(index)
+        let row = self.rows.remove(index);
+        // Named again, it is a new row: what was seen of the old one says nothing about it.
+        self.state.memos.remove(&(row.connection.clone(), row.remote_name.clone()));
+        row
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::desired::Issue;
+use super::desired::{Issue, check};
+use super::entries::EntryId;
 use super::pass::{Pass, Want};
 use super::refs::{Known, Ref};
 use crate::api::Reason;
@@ -14,6 +15,7 @@ use crate::source::encoding::encode;
 use crate::source::escrow::{self, EntryId as EscrowEntry, EscrowError, WantedValue, escrow_name};
 use crate::source::reference::{Namespaced, SourceError, SourceKind, SourceRef, Sources, read_all};
 use crate::sync::ledger::{EntryState, Row};
+use crate::sync::snapshot::counts;
 use crate::value::SecretValue;
 
 /// The version of a value that stands in the spec: the generation tells when it changes.
@@ -101,9 +103,19 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
     let namespaced = Namespaced::new(pass.ctx.client.clone(), &*pass.key.namespace);
     let sources = limited(read_all(&namespaced, references.iter().flatten().cloned())).await?;
     note_versions(pass, &sources, &before);
-    let escrow = escrow(pass).await?;
+    let escrow = match escrow(pass).await {
+        Ok(escrow) => Ok(escrow),
+        Err(ReadError::Escrow(error)) if !matches!(error, EscrowError::Api(_) | EscrowError::Contended { .. }) => {
+            Err(Issue::new(Reason::TargetConflict, error.to_string()))
+        }
+        Err(error) => return Err(error),
+    };
     let mut by_index = Vec::with_capacity(data.len());
     for (entry, reference) in data.iter().zip(&references) {
+        if let Some(issue) = check(entry) {
+            by_index.push(Err(issue));
+            continue;
+        }
         let raw = if let Some(value) = &entry.value {
             Ok((SecretValue::from(value.0.as_str()), INLINE.to_owned()))
         } else if let Some(reference) = reference {
@@ -116,11 +128,14 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
                 None => Err(Issue::new(Reason::SourceMissing, format!("key {}: its source was not read", entry.key))),
             }
         } else {
-            generated(entry, escrow.as_ref())
+            match &escrow {
+                Ok(escrow) => generated(entry, escrow.as_ref()),
+                Err(issue) => Err(Issue::new(issue.reason, format!("key {}: {}", entry.key, issue.message))),
+            }
         };
         by_index.push(raw.and_then(|(raw, version)| gate(pass, entry, raw, version)));
     }
-    let inherited = escrow.map(|e| e.made_for_entries.into_iter().collect()).unwrap_or_default();
+    let inherited = escrow.ok().flatten().map(|e| e.made_for_entries.into_iter().collect()).unwrap_or_default();
     Ok(Values { by_index, inherited })
 }
 
@@ -184,13 +199,26 @@ fn wanted_values(pass: &Pass<'_>) -> Vec<WantedValue> {
             let entry = pass.entry(want);
             let generate = entry.value_from.as_ref()?.generate.clone()?;
             let row = want.row.map(|i| &pass.rows[i]).filter(|_| want.issue.is_none());
-            // An entry that is somebody else's is not one that a later VaultSecret of this name may take for its own.
+            // A later VaultSecret of this name may take the entries named here for its own, so they are named no sooner than
+            // it is known that nobody else has them.
             let entries = row
-                .filter(|r| r.state != EntryState::Conflict)
+                .filter(|r| r.holds() || is_absent(pass, r))
                 .map(|r| EscrowEntry { connection: r.connection.clone(), remote_name: r.remote_name.clone() });
             Some(WantedValue { key: entry.key.clone(), generate, entries: entries.into_iter().collect() })
         })
         .collect()
+}
+
+/// Whether a list that counts shows that there is no such entry.
+fn is_absent(pass: &Pass<'_>, row: &Row) -> bool {
+    let Some(handle) = pass.route.handle.as_ref().filter(|_| row.state != EntryState::Conflict) else { return false };
+    let Some(memo) = pass.state.memos.get(&(row.connection.clone(), row.remote_name.clone())) else { return false };
+    let id = EntryId { remote: Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
+    let trace = pass.ctx.entries.trace(&id, memo.read_at);
+    handle
+        .remote
+        .snapshot()
+        .is_some_and(|list| counts(list.span, &trace) && !list.entries.contains_key(&row.remote_name))
 }
 
 /// Generated values that the target still shows, for an escrow that was deleted by hand: only those whose fingerprint is the

@@ -8,14 +8,18 @@ use super::connection::{Shown, new_token};
 use super::connections::{ConnectionHandle, FreezeNote};
 use super::context::Context;
 use super::entries::{Claim, Expects};
+use super::keys::ConnectionKey;
 use super::prober::{Event, RemoteHandle, Snapshot};
 use crate::remote::lane::ObjectKey;
 use crate::sync::conflict::Hold;
 use crate::sync::freeze::Tally;
 use crate::sync::snapshot::{Trace, counts};
 
-/// Starts the prober of a remote; it ends with the process.
-pub fn spawn(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
+/// Starts the prober of a remote, once; it ends with the process, or when no connection goes to the remote any more.
+pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
+    if remote.started.swap(true, std::sync::atomic::Ordering::SeqCst) {
+        return;
+    }
     let (ctx, remote) = (Arc::clone(ctx), Arc::clone(remote));
     tokio::spawn(async move {
         let seen = Arc::clone(&remote);
@@ -30,12 +34,15 @@ pub fn spawn(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
 
 /// Health changed: the connections say so, and objects with something to be done are looked at again.
 fn changed(ctx: &Context, remote: &RemoteHandle) {
-    for connection in ctx.connections.through(remote) {
+    let connections = ctx.connections.through(remote);
+    for connection in &connections {
         ctx.wake.connection(connection.key.clone());
     }
-    let mut wake: HashSet<ObjectKey> = HashSet::new();
+    let mut wake = remote.admit();
+    let age = connections.iter().filter_map(|c| c.max_age).min();
+    let stale = age.is_some_and(|age| remote.grows_stale(age));
     ctx.entries.for_each(&remote.base, |key, claim, _| {
-        if claim.expects.is_none() || claim.expects == Some(Expects::Any) {
+        if stale || claim.expects.is_none() || claim.expects == Some(Expects::Any) {
             wake.insert(key.clone());
         }
     });
@@ -67,28 +74,61 @@ fn compare(snapshot: &Snapshot, claim: &Claim) -> Option<Shows> {
     })
 }
 
+/// Judges the last list of a remote for a connection that goes to it from now on.
+pub fn judge_for(ctx: &Context, connection: &ConnectionHandle) {
+    let Some(snapshot) = connection.remote.snapshot().filter(|_| connection.frozen().is_none()) else { return };
+    let mut tally = Tally::default();
+    let mut excused = connection.remote.excused.lock().unwrap_or_else(PoisonError::into_inner);
+    ctx.entries.for_each(&connection.remote.base, |key, claim, trace| {
+        let here = connection.key.object.namespace.is_empty() || connection.key.object.namespace == key.namespace;
+        if here && claim.connection == connection.display {
+            count(&mut tally, &snapshot, claim, trace, &mut excused);
+        }
+    });
+    if tally.diverged() {
+        freeze(connection, &tally);
+        ctx.wake.connection(connection.key.clone());
+    }
+}
+
+/// Connections and names of entries that are off and known to be.
+type Excused = HashSet<(Arc<str>, Arc<str>)>;
+
+/// Counts one claim in.
+fn count(tally: &mut Tally, snapshot: &Snapshot, claim: &Claim, trace: &Trace, excused: &mut Excused) {
+    if claim.claimant.hold != Hold::Ours {
+        return;
+    }
+    tally.own += 1;
+    let trace = Trace { read_at: Some(claim.read_at), ..trace.clone() };
+    if counts(snapshot.span, &trace) {
+        let known = (Arc::clone(&claim.connection), Arc::clone(&claim.entry.name));
+        match compare(snapshot, claim) {
+            Some(Shows::Missing | Shows::Moved) if excused.contains(&known) => {}
+            Some(Shows::AsExpected) => drop(excused.remove(&known)),
+            Some(Shows::Missing) => tally.missing += 1,
+            Some(Shows::Moved) => tally.moved += 1,
+            _ => {}
+        }
+    }
+}
+
 /// Judges a list and makes it visible.
 fn judge(ctx: &Context, remote: &RemoteHandle, snapshot: &Arc<Snapshot>) {
+    ctx.entries.prune(ctx.clock.now());
+    let mut excused = remote.excused.lock().unwrap_or_else(PoisonError::into_inner);
     let mut wake: HashSet<ObjectKey> = HashSet::new();
     let mut tallies: HashMap<(String, Arc<str>), Tally> = HashMap::new();
     ctx.entries.for_each(&remote.base, |key, claim, trace| {
+        let namespace = if claim.connection.starts_with("ClusterVaultConnection/") { "" } else { &key.namespace };
+        let tally = tallies.entry((namespace.to_owned(), Arc::clone(&claim.connection))).or_default();
+        count(tally, snapshot, claim, trace, &mut excused);
         let trace = Trace { read_at: Some(claim.read_at), ..trace.clone() };
-        if claim.claimant.hold == Hold::Ours {
-            let namespace = if claim.connection.starts_with("ClusterVaultConnection/") { "" } else { &key.namespace };
-            let tally = tallies.entry((namespace.to_owned(), Arc::clone(&claim.connection))).or_default();
-            tally.own += 1;
-            if counts(snapshot.span, &trace) {
-                match compare(snapshot, claim) {
-                    Some(Shows::Missing) => tally.missing += 1,
-                    Some(Shows::Moved) => tally.moved += 1,
-                    _ => {}
-                }
-            }
-        }
         if counts(snapshot.span, &trace) && compare(snapshot, claim).is_some_and(|shows| shows != Shows::AsExpected) {
             wake.insert(key.clone());
         }
     });
+    drop(excused);
     for connection in ctx.connections.through(remote) {
         let of = (connection.key.object.namespace.to_string(), Arc::clone(&connection.display));
         if let Some(tally) = tallies.get(&of).filter(|t| t.diverged()) {
@@ -109,6 +149,51 @@ fn judge(ctx: &Context, remote: &RemoteHandle, snapshot: &Arc<Snapshot>) {
 fn counts_others(ctx: &Context, connection: &ConnectionHandle) -> bool {
     let shown = Shown::get(ctx, &connection.key).and_then(|shown| shown.status.entries);
     shown.is_some_and(|shown| usize::try_from(shown).ok() != Some(super::rows_of(ctx, &connection.key)))
+}
+
+/// Somebody approved: what is off now does not freeze again before it has been put right.
+pub fn excuse(ctx: &Context, connection: &ConnectionHandle) {
+    let Some(snapshot) = connection.remote.snapshot() else { return };
+    let mut excused = connection.remote.excused.lock().unwrap_or_else(PoisonError::into_inner);
+    ctx.entries.for_each(&connection.remote.base, |_, claim, _| {
+        let off = matches!(compare(&snapshot, claim), Some(Shows::Missing | Shows::Moved));
+        if off && claim.connection == connection.display {
+            excused.insert((Arc::clone(&claim.connection), Arc::clone(&claim.entry.name)));
+        }
+    });
+}
+
+/// Ends the probers of remotes that no connection goes to any more, such as those of a key that was rotated. In the background:
+/// a connection that is being read may be about to use one.
+pub fn release_unused(ctx: &Arc<Context>) {
+    let ctx = Arc::clone(ctx);
+    tokio::spawn(async move {
+        let _alone = ctx.wiring.write().await;
+        release(&ctx);
+    });
+}
+
+fn release(ctx: &Context) {
+    let rows_of: HashSet<ConnectionKey> = ctx
+        .vault_secrets
+        .all()
+        .iter()
+        .flat_map(|vs| {
+            let namespace = vs.metadata.namespace.clone().unwrap_or_default();
+            let rows = vs.status.iter().flat_map(|s| &s.entries);
+            rows.filter_map(|row| ConnectionKey::parse(&row.connection, &namespace)).collect::<Vec<_>>()
+        })
+        .collect();
+    // A connection is published under the same lock, and looks then whether its remote was released.
+    let mut remotes = ctx.remotes();
+    let used = ctx.connections.remotes_in_use(|key| rows_of.contains(key));
+    remotes.retain(|_, remote| {
+        let keep = used.iter().any(|u| Arc::ptr_eq(u, remote));
+        if !keep {
+            remote.end.cancel();
+        }
+        keep
+    });
 }
 
 /// Nothing more is written through the connection, from this moment on.

@@ -17,9 +17,12 @@ use tokio_util::sync::CancellationToken;
 /// Wait after a reconcile that panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(30);
 
+/// The key is gone: it is looked at again only if it is woken.
+pub const NEVER: Duration = Duration::MAX;
+
 /// Reconciles every key that comes in, until `end`; then waits for those that run.
 ///
-/// `reconcile` returns how long to wait before the key is looked at again. How many run at one time is its own affair.
+/// `reconcile` returns how long to wait before the key is looked at again, or [`NEVER`]. How many run at one time is its own affair.
 pub async fn run<K, F>(mut woken: mpsc::UnboundedReceiver<K>, reconcile: impl Fn(K) -> F, end: CancellationToken)
 where
     K: Clone + Eq + Hash + Unpin + Send + std::fmt::Debug + 'static,
@@ -65,8 +68,11 @@ where
             }
             Next::Done(key, wait) => {
                 running.remove(&key);
+                if wait == NEVER {
+                    continue;
+                }
                 let run_at = Instant::now() + wait.min(Duration::from_secs(86_400));
-                let _ = requests.send(ScheduleRequest { message: key, run_at: run_at });
+                let _ = requests.send(ScheduleRequest { message: key, run_at });
             }
         }
     }

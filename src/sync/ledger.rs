@@ -73,7 +73,8 @@ pub struct Row {
     /// An intent to create was written and no create was acknowledged yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub claimed: bool,
-    /// When the claim was made, to tell our own late create from a stranger's entry.
+    /// When the earliest create was intended that may have been processed without an answer (of a claim, or of an entry of ours
+    /// that was missing), to tell our own late create from a stranger's entry. Absent when all is settled and acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<Timestamp>,
     /// Keyed fingerprint of the value that the remote acknowledged last.

@@ -1,10 +1,13 @@
 //! Deciding what happens to one entry: the table of `docs/design/protocol.md` as a function.
 
+mod leaving;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::ledger::{EntryState, Row};
+use leaving::{leaving, leaving_claim};
 
 /// What a list shows of an entry, from a snapshot that counts for its row (see [`super::snapshot`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +143,8 @@ pub enum Decision {
     InSync,
     /// As it should be as far as we know, but no list has shown it for long.
     Unknown,
-    /// Unsettled no more: the row is to say so.
+    /// Unsettled no more: the row is to say so ([`super::transition::settle`]), and to be decided over again before it is
+    /// written.
     Settle,
     /// Nothing yet.
     Wait {
@@ -222,6 +226,8 @@ fn foreign(facts: &Facts<'_>) -> Decision {
 fn claimed(facts: &Facts<'_>, row: &Row) -> Decision {
     match facts.seen {
         Seen::Nothing { .. } => snapshot(EntryState::Pending),
+        // No create of ours can land any more: the claim begins anew, so that a stranger's entry is not taken for ours later.
+        Seen::Absent { began } if settled_at(facts, row).is_some_and(|settled| *began >= settled) => Decision::Settle,
         Seen::Absent { .. } => Decision::Create(Cause::New),
         Seen::Present(sighting) => match settled_at(facts, row) {
             // Nothing of ours was ever processed, so it cannot be our own create (F2).
@@ -236,22 +242,22 @@ fn claimed(facts: &Facts<'_>, row: &Row) -> Decision {
     }
 }
 
-/// Whether an entry that shows up after an unsettled create can be the one that we created.
+/// Whether an entry that shows up after an unsettled create can be the one that we created: made after the intent of the
+/// earliest create that may have been processed, and before the last one that may land.
 fn may_be_our_create(facts: &Facts<'_>, row: &Row, sighting: &Sighting) -> bool {
     if sighting.by_us == Some(false) {
         return false;
     }
-    match (sighting.created, row.claimed_at) {
-        (Some(created), Some(claimed)) => created >= before(claimed, facts.skew),
-        _ => true,
-    }
+    let Some(created) = sighting.created else { return true };
+    row.claimed_at.is_none_or(|claimed| created >= before(claimed, facts.skew))
+        && settled_at(facts, row).is_none_or(|settled| created <= after(settled, facts.skew))
 }
 
 fn ours(facts: &Facts<'_>, row: &Row, fingerprint: &str) -> Decision {
     let differs = row.resend || row.fingerprint.as_deref() != Some(fingerprint);
     let cause = if row.adopted && row.fingerprint.is_none() { Cause::Adopted } else { Cause::Changed };
     match facts.seen {
-        Seen::Nothing { .. } if differs && facts.contradicted => snapshot(EntryState::Pending),
+        Seen::Nothing { .. } if facts.contradicted => snapshot(EntryState::Pending),
         Seen::Nothing { .. } if differs => Decision::Update(cause),
         Seen::Nothing { .. } if facts.asked => Decision::Update(Cause::Asked),
         Seen::Nothing { stale } => match settled_at(facts, row) {
@@ -260,17 +266,22 @@ fn ours(facts: &Facts<'_>, row: &Row, fingerprint: &str) -> Decision {
             None => Decision::InSync,
         },
         Seen::Absent { .. } if differs => Decision::Create(cause),
+        Seen::Absent { began } if settled_at(facts, row).is_some_and(|settled| *began >= settled) => Decision::Settle,
         Seen::Absent { .. } => missing(facts),
-        Seen::Present(_) if differs && facts.update_refused >= 2 => Decision::UpdateUnsupported,
-        Seen::Present(_) if differs => Decision::Update(cause),
-        Seen::Present(_) if facts.asked => Decision::Update(Cause::Asked),
         Seen::Present(sighting) => {
             let moved = has_moved(facts, row, sighting);
-            match settled_at(facts, row) {
+            let decision = match settled_at(facts, row) {
+                _ if differs => Decision::Update(cause),
+                _ if facts.asked => Decision::Update(Cause::Asked),
                 Some(_) if moved => Decision::Update(Cause::LateWrite),
                 Some(settled) => unsettled_unchanged(facts, row, settled, Some(sighting.began)),
                 None if moved => drifted(facts),
                 None => Decision::InSync,
+            };
+            match decision {
+                // Whatever the update is for: it was refused twice, and a list between still showed the entry.
+                Decision::Update(_) if facts.update_refused >= 2 => Decision::UpdateUnsupported,
+                other => other,
             }
         }
     }
@@ -315,73 +326,6 @@ fn drifted(facts: &Facts<'_>) -> Decision {
         Drift::Report => Decision::Drifted { contested: false },
         Drift::Reassert if facts.reasserted >= MAX_REASSERTIONS => Decision::Drifted { contested: true },
         Drift::Reassert => Decision::Update(Cause::Reassert),
-    }
-}
-
-fn leaving(facts: &Facts<'_>, row: &Row) -> Decision {
-    let settled = settled_at(facts, row);
-    if let Some(settled) = settled.filter(|at| facts.now < *at) {
-        return Decision::Wait { on: Awaiting::Until(settled), state: EntryState::Leaving };
-    }
-    if facts.departure == Departure::Retain {
-        return Decision::Forget(Parting::Clean);
-    }
-    if row.fingerprint.is_none() && settled.is_none() {
-        // Taken over and never written: it is still what its maker made it.
-        return Decision::Forget(Parting::Clean);
-    }
-    // A list is read before the delete, so that an entry that a stranger made anew is told from ours (F6).
-    let not_before = settled.max(facts.leaving_since);
-    match facts.seen {
-        Seen::Absent { began } if Some(*began) >= not_before && !written_within(facts, row, *began) => {
-            Decision::Forget(Parting::Clean)
-        }
-        Seen::Present(sighting) if Some(sighting.began) >= not_before || !facts.stamps => {
-            if made_anew(row, sighting) {
-                Decision::Forget(Parting::Stranger)
-            } else {
-                Decision::Delete
-            }
-        }
-        Seen::Absent { .. } => Decision::Delete,
-        _ if !facts.stamps => Decision::Delete,
-        _ => Decision::Wait { on: Awaiting::Snapshot { not_before }, state: EntryState::Leaving },
-    }
-}
-
-/// Whether the snapshot began less than D after the last attempt, so that its absence proves nothing for a delete.
-fn written_within(facts: &Facts<'_>, row: &Row, began: Timestamp) -> bool {
-    row.attempt.as_ref().and_then(|a| a.at).is_some_and(|at| began < after(at, facts.settle))
-}
-
-/// Whether the entry was created after our last acknowledged write: somebody removed ours and made his.
-fn made_anew(row: &Row, sighting: &Sighting) -> bool {
-    let ours = row.remote_version.as_deref().and_then(|v| v.parse::<Timestamp>().ok());
-    matches!((sighting.created, ours), (Some(created), Some(ours)) if created > ours)
-}
-
-fn leaving_claim(facts: &Facts<'_>, row: &Row) -> Decision {
-    let Some(settled) = settled_at(facts, row) else {
-        return Decision::Forget(Parting::Clean);
-    };
-    if facts.now < settled {
-        return Decision::Wait { on: Awaiting::Until(settled), state: EntryState::Leaving };
-    }
-    if facts.departure == Departure::Retain {
-        return Decision::Forget(Parting::Clean);
-    }
-    match facts.seen {
-        Seen::Absent { began } if *began >= settled => Decision::Forget(Parting::Clean),
-        Seen::Present(sighting) if sighting.began >= settled => {
-            if sighting.created.is_none() {
-                Decision::Forget(Parting::Left)
-            } else if may_be_our_create(facts, row, sighting) {
-                Decision::Delete
-            } else {
-                Decision::Forget(Parting::Clean)
-            }
-        }
-        _ => Decision::Wait { on: Awaiting::Snapshot { not_before: Some(settled) }, state: EntryState::Leaving },
     }
 }
 

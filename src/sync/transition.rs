@@ -59,11 +59,14 @@ pub struct Intent {
 
 /// Turns an attempt that a process left open into an unsettled one: it may have been sent, and may still land.
 ///
-/// To be done once with each row that a process reads for the first time. Returns whether the row changed.
-pub fn recover(row: &mut Row) -> bool {
+/// To be done once with each row that a process reads for the first time. The row is unsettled since the last moment at which
+/// its request can have been cut, which the ledger does not tell: before this reading, and no later than `longest` after the
+/// intent (the time that an intent may wait to be sent, and the timeout of the request). Returns whether the row changed.
+pub fn recover(row: &mut Row, now: Timestamp, longest: Duration) -> bool {
     let Some(attempt) = row.attempt.as_mut().filter(|a| a.open) else { return false };
     attempt.open = false;
-    attempt.unsettled_since = attempt.unsettled_since.max(attempt.at);
+    let cut = attempt.at.map_or(now, |at| after(at, longest).min(now));
+    attempt.unsettled_since = attempt.unsettled_since.max(Some(cut));
     row.resend = true;
     true
 }
@@ -74,22 +77,27 @@ pub fn begin(row: &mut Row, intent: Intent) {
     attempt.number += 1;
     attempt.at = Some(intent.at);
     attempt.open = true;
+    if attempt.unsettled_since.is_none() {
+        // Nothing of what was intended before can be at the remote unacknowledged.
+        row.claimed_at = None;
+    }
+    // A failure stays visible while it is tried again.
+    let retried = row.state == EntryState::Failed && intent.write != Write::Delete;
+    if !retried {
+        row.state = if intent.write == Write::Delete { EntryState::Leaving } else { EntryState::Pushing };
+        row.message.clear();
+    }
     match intent.write {
-        Write::Delete => row.state = EntryState::Leaving,
-        Write::Create if !row.is_ours() && !row.claimed => {
-            row.claimed = true;
-            row.claimed_at = Some(intent.at);
-            row.state = EntryState::Pushing;
+        Write::Create => {
+            row.claimed = !row.is_ours();
+            row.claimed_at.get_or_insert(intent.at);
         }
         Write::Update if intent.cause == Some(Cause::Adopted) => {
             row.claimed = false;
-            row.claimed_at = None;
             row.adopted = true;
-            row.state = EntryState::Pushing;
         }
-        Write::Create | Write::Update => row.state = EntryState::Pushing,
+        Write::Update | Write::Delete => {}
     }
-    row.message.clear();
 }
 
 /// What becomes of the row after the answer.
@@ -122,8 +130,6 @@ pub struct Answer<'a> {
     pub now: Timestamp,
     /// D.
     pub settle: Duration,
-    /// Whether the remote shows stamps.
-    pub stamps: bool,
 }
 
 /// Records an answer in the row, if the row's last attempt is the one that it answers.
@@ -148,6 +154,8 @@ pub fn record(row: &mut Row, answer: &Answer<'_>) -> After {
             row.message = "an entry of this name exists and is not ours".to_owned();
         }
         Outcome::Exists | Outcome::NotFound => {
+            // A list showed ours gone and yet there is one: it holds what somebody else, or an older write of ours, put there.
+            row.resend |= *answer.outcome == Outcome::Exists && !row.claimed;
             row.state = EntryState::Pending;
             row.message = "the remote contradicts its list; it is listed again".to_owned();
         }
@@ -164,6 +172,9 @@ pub fn record(row: &mut Row, answer: &Answer<'_>) -> After {
     if answer.write == Write::Delete {
         row.state = EntryState::Leaving;
     }
+    if !row.claimed && row.unsettled_since().is_none() {
+        row.claimed_at = None;
+    }
     After::Keep
 }
 
@@ -175,7 +186,6 @@ fn acknowledged(
     was_unsettled: Option<Timestamp>,
 ) {
     row.claimed = false;
-    row.claimed_at = None;
     row.adopted = false;
     row.resend = false;
     row.fingerprint = answer.fingerprint.map(str::to_owned);
@@ -188,8 +198,8 @@ fn acknowledged(
     row.message.clear();
     row.state = EntryState::InSync;
     if let Some(since) = was_unsettled {
-        let by_stamp = answer.stamps && version.is_some();
-        if !by_stamp && answer.sent_at >= after(since, answer.settle) {
+        // Whatever was unsettled can land no more once this one was sent, so this one was the last.
+        if answer.sent_at >= after(since, answer.settle) {
             settle(row);
         } else {
             row.state = EntryState::Confirming;
@@ -202,12 +212,13 @@ fn failed(row: &mut Row, write: Write, message: &str) {
     message.clone_into(&mut row.message);
 }
 
-/// Takes the mark of an unsettled attempt off the row.
+/// Takes the mark of an unsettled attempt off the row. A row that is claimed is to be decided over again.
 pub fn settle(row: &mut Row) {
     if let Some(attempt) = row.attempt.as_mut() {
         attempt.unsettled_since = None;
     }
-    row.state = EntryState::InSync;
+    row.state = if row.claimed { EntryState::Pending } else { EntryState::InSync };
+    row.claimed_at = row.claimed_at.filter(|_| row.claimed);
     row.message.clear();
 }
 

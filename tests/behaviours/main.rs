@@ -8,8 +8,18 @@ mod common;
 
 mod claims;
 mod cluster;
+mod counterexamples;
+mod counterexamples_leaving;
 mod deletion;
 mod generated;
 mod inputs;
 mod projection;
 mod pushing;
+mod trouble;
+mod trouble_auth;
+mod trouble_breaker;
+mod trouble_drift;
+mod trouble_echo;
+mod trouble_freeze;
+mod trouble_lists;
+mod trouble_lost;

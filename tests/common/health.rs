@@ -46,7 +46,12 @@ pub fn kstatus(object: &Object) -> Kstatus {
             return Kstatus::Failed;
         }
     }
-    Kstatus::Current
+    // What neither rule decides is decided by a condition Ready, where there is one.
+    let ready = object.at("/status/conditions").as_array().into_iter().flatten().find(|c| c["type"] == "Ready");
+    match ready {
+        Some(ready) if ready["status"] != "True" => Kstatus::InProgress,
+        _ => Kstatus::Current,
+    }
 }
 
 /// The rule that Argo CD's health checks for secret operators follow: the condition Ready alone.

@@ -96,6 +96,13 @@ impl Scene {
         self.until("VaultConnection", name, &format!("says {reason}"), holds).await
     }
 
+    /// Waits until a connection counts so many entries as ours. It tells of its count some seconds late.
+    pub async fn connection_counts(&self, name: &str, entries: i64) -> Object {
+        let holds =
+            |object: &Object| object.ready().reason == "Connected" && object.number("/status/entries") == entries;
+        self.until("VaultConnection", name, &format!("counts {entries} entries"), holds).await
+    }
+
     /// Waits until the status of a VaultSecret speaks of its present spec.
     pub async fn observed(&self, name: &str) -> Object {
         self.until("VaultSecret", name, "is observed", Object::is_observed).await

@@ -6,9 +6,12 @@
 mod common;
 
 mod crash;
+mod leaving;
 mod memory;
+mod old_definitions;
 mod outages;
 mod rest;
 mod restarts;
 mod rights;
+mod trouble;
 mod undecodable;

@@ -144,6 +144,8 @@ fn build(
             say(&format!("building {of}: {} s", began.elapsed().as_secs()));
             next += PULSE;
         }
+        // A build takes minutes, and this thread was made to wait for it.
+        #[allow(clippy::disallowed_methods)]
         thread::sleep(Duration::from_millis(100));
     };
     if !status.success() {

@@ -47,6 +47,7 @@ pub(super) async fn values_arrive(world: &mut World) -> Result<(), Failure> {
     }
     world.report.done(began.elapsed(), &format!("{} objects applied by server-side apply", objects.len()));
     try_join_all(world.sites.iter().zip(steps).map(|(site, step)| arrive(world, site, step))).await?;
+    world.all_settled().await?;
     world.show_objects().await
 }
 

@@ -134,6 +134,17 @@ async fn remote_goes_down(world: &World, away: &Site, others: &[Site]) -> Result
         source_changes(world, site, &format!(" while {} is down", away.label)).await?;
     }
 
+    // Long enough for the list to fail, too: until then the operator knows of one failed write and nothing more.
+    let noticed = step.until("the VaultConnection is Unreachable", NEXT_PROBE, async || {
+        match world.connection(away).await?.as_str() {
+            said if said.starts_with("Ready=False Unreachable") => Ok(()),
+            said => Err(said.to_owned()),
+        }
+    });
+    let noticed = noticed.await?;
+    let said = world.connection(away).await.unwrap_or_default();
+    world.report.done(noticed, &format!("{}: still down; its VaultConnection says {said}", away.label));
+
     // The Secret shows whole sets that the remote has acknowledged: this one is not.
     step.in_secret(&entry.key, &last_good, SOON).await?;
     world.report.done(step.elapsed(), &format!("{}: still down; the Secret keeps the last good set", away.label));

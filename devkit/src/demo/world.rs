@@ -73,6 +73,26 @@ impl World {
         cluster::get(&self.client, &wanted).await?.ok_or_else(|| "there is no such VaultSecret".to_owned())
     }
 
+    /// What the connection of a site says of itself: status, reason and message.
+    pub(super) async fn connection(&self, site: &Site) -> Result<String, String> {
+        let wanted = cluster::custom("VaultConnection", &site.object.namespace, &site.object.connection);
+        let found =
+            cluster::get(&self.client, &wanted).await?.ok_or_else(|| "there is no such connection".to_owned())?;
+        let (status, reason, message) = state::ready(&found);
+        Ok(format!("Ready={status} {reason}: {message}"))
+    }
+
+    /// Waits until the connection of a site says that it is connected.
+    pub(super) async fn connected(&self, site: &Site) -> Result<(), Failure> {
+        let expected =
+            format!("VaultConnection {}/{} is Ready, Connected", site.object.namespace, site.object.connection);
+        let look = async || match self.connection(site).await? {
+            said if said.starts_with("Ready=True Connected") => Ok(()),
+            said => Err(said),
+        };
+        self.until(Some(site), &expected, SETTLING, look).await.map(drop)
+    }
+
     /// Waits until a site's VaultSecret is Synced and no write of it is open.
     pub(super) async fn settled(&self, site: &Site) -> Result<(), Failure> {
         let expected = format!(
@@ -88,8 +108,9 @@ impl World {
         self.until(Some(site), &expected, SETTLING, look).await.map(drop)
     }
 
-    /// Waits until all sites are settled.
+    /// Waits until all sites are settled, and their connections connected.
     pub(super) async fn all_settled(&self) -> Result<(), Failure> {
+        try_join_all(self.sites.iter().map(|site| self.connected(site))).await?;
         try_join_all(self.sites.iter().map(|site| self.settled(site))).await.map(drop)
     }
 
@@ -98,7 +119,7 @@ impl World {
         cluster::secret_value(&self.client, &site.object.namespace, &site.object.target, key).await
     }
 
-    /// What a person sees who asks kubectl; the same columns where there is no kubectl.
+    /// What kubectl answers; nothing where there is none, or where it fails.
     pub(super) async fn kubectl(&self, args: &[&str]) -> Option<String> {
         let kubectl = self.control_plane.binaries().kubectl()?;
         let mut command = Command::new(kubectl);
@@ -109,7 +130,7 @@ impl World {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Shows all VaultSecrets.
+    /// Shows all VaultSecrets, as kubectl prints them; the same columns where there is no kubectl.
     pub(super) async fn show_objects(&self) -> Result<(), Failure> {
         self.report.indented("$ kubectl get vsec -A");
         if let Some(shown) = self.kubectl(&["get", "vsec", "-A"]).await {

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
-use super::connection::{Shown, new_token};
+use super::connection::new_token;
 use super::connections::{ConnectionHandle, FreezeNote};
 use super::context::Context;
 use super::entries::{Claim, Expects};
@@ -134,21 +134,12 @@ fn judge(ctx: &Context, remote: &RemoteHandle, snapshot: &Arc<Snapshot>) {
         if let Some(tally) = tallies.get(&of).filter(|t| t.diverged()) {
             freeze(&connection, tally);
             ctx.wake.connection(connection.key.clone());
-        } else if counts_others(ctx, &connection) {
-            ctx.wake.connection(connection.key.clone());
         }
     }
     wake.extend(remote.publish(snapshot));
     for key in wake {
         ctx.wake.object(key);
     }
-}
-
-/// Whether the status names another number of entries than there is. Looked at with each list: the number is worth no write of
-/// its own whenever an entry comes or goes.
-fn counts_others(ctx: &Context, connection: &ConnectionHandle) -> bool {
-    let shown = Shown::get(ctx, &connection.key).and_then(|shown| shown.status.entries);
-    shown.is_some_and(|shown| usize::try_from(shown).ok() != Some(super::rows_of(ctx, &connection.key)))
 }
 
 /// Somebody approved: what is off now does not freeze again before it has been put right.

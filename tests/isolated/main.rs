@@ -10,6 +10,7 @@ mod leaving;
 mod memory;
 mod old_definitions;
 mod outages;
+mod rest;
 mod restarts;
 mod rights;
 mod trouble;

@@ -77,6 +77,7 @@ impl Kelvin {
         let mut names = HashSet::new();
         let mut seen = HashSet::new();
         let mut url = first.clone();
+        let mut empty_before = false;
         for page_number in 0..MAX_PAGES {
             if page_number > 0 {
                 pace().await;
@@ -97,12 +98,15 @@ impl Kelvin {
                 }
             }
             let next = match page.pagination {
-                Some(pagination) => pagination.next_page.filter(|next| !next.is_empty() && read > 0),
+                // An empty page is the end, for the vendor's client even if it names another. That one is looked at all the same:
+                // a list that was cut short must not pass for a complete one.
+                Some(pagination) => pagination.next_page.filter(|next| !next.is_empty() && !(read == 0 && empty_before)),
                 None if read >= PAGE_SIZE => {
                     return Err(answer.unreadable("a full page does not say whether another follows"));
                 }
                 None => None,
             };
+            empty_before = read == 0;
             let Some(next) = next else { return Ok(listing) };
             if !seen.insert(next.clone()) {
                 return Err(answer.unreadable("the pages of the list go round in a circle"));

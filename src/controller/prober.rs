@@ -205,6 +205,14 @@ impl RemoteHandle {
         news
     }
 
+    /// When it grows stale, if that is still to be told.
+    fn stale_at(&self) -> Option<Timestamp> {
+        let state = self.lock();
+        let age = max_age(state.interval.filter(|_| !state.told_stale)?);
+        let since = state.last_good.unwrap_or(self.made);
+        Some(crate::sync::plan::after(crate::sync::plan::after(since, age), Duration::from_millis(1)))
+    }
+
     /// When trouble ended last.
     #[must_use]
     pub fn recovered_at(&self) -> Option<Timestamp> {
@@ -344,11 +352,19 @@ impl RemoteHandle {
     /// Lists the remote whenever that is due, for ever; tells `on` what came of it.
     pub async fn run(self: Arc<Self>, on: impl Fn(Event) + Send) {
         let mut lane_changed = self.lane.changed();
+        let mut told = None;
         loop {
             let due = self.due();
+            // The next list may be far away, where the remote asked us to wait.
+            let stale = self.stale_at().filter(|at| told != Some(*at));
             tokio::select! {
                 () = self.end.cancelled() => return,
                 () = wait_until(self.clock, due) => {}
+                () = wait_until(self.clock, stale) => {
+                    told = stale;
+                    on(Event::Changed);
+                    continue;
+                }
                 () = self.notify.notified() => continue,
                 changed = lane_changed.changed() => {
                     if changed.is_err() { return; }
@@ -454,6 +470,12 @@ impl RemoteHandle {
         }
         on(Event::Changed);
     }
+}
+
+/// How old the last list may be before nothing is known any more.
+#[must_use]
+pub fn max_age(interval: Duration) -> Duration {
+    interval.saturating_mul(3) + Duration::from_secs(30)
 }
 
 async fn wait_until(clock: Clock, due: Option<Timestamp>) {

@@ -34,6 +34,8 @@ pub enum Expects {
     Foreign,
     /// No list has shown it for long; any list is news.
     Any,
+    /// Ours, and a write of it was refused: present. That it is gone may be what was waited for.
+    Listed,
 }
 
 /// One VaultSecret's interest in an entry.

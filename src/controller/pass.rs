@@ -394,6 +394,7 @@ fn expects(row: &Row, signal: DriftSignal) -> Option<Expects> {
         EntryState::Missing => Some(Expects::Absent),
         EntryState::Conflict => Some(Expects::Foreign),
         EntryState::Unknown => Some(Expects::Any),
+        EntryState::Failed if row.is_ours() => Some(Expects::Listed),
         _ => None,
     }
 }

@@ -42,7 +42,7 @@ fn changed(ctx: &Context, remote: &RemoteHandle) {
     let age = connections.iter().filter_map(|c| c.max_age).min();
     let stale = age.is_some_and(|age| remote.grows_stale(age));
     ctx.entries.for_each(&remote.base, |key, claim, _| {
-        if stale || claim.expects.is_none() || claim.expects == Some(Expects::Any) {
+        if stale || matches!(claim.expects, None | Some(Expects::Any | Expects::Listed)) {
             wake.insert(key.clone());
         }
     });
@@ -65,9 +65,9 @@ fn compare(snapshot: &Snapshot, claim: &Claim) -> Option<Shows> {
     let version = listed.and_then(|l| l.version.as_deref());
     let moved = |ours: &Option<Arc<str>>| matches!((ours.as_deref(), version), (Some(a), Some(b)) if a != b);
     Some(match (claim.expects.as_ref()?, listed) {
-        (Expects::Present(_), None) => Shows::Missing,
+        (Expects::Present(_) | Expects::Listed, None) => Shows::Missing,
         (Expects::Present(ours), Some(_)) if moved(ours) => Shows::Moved,
-        (Expects::Present(_), Some(_)) => Shows::AsExpected,
+        (Expects::Present(_) | Expects::Listed, Some(_)) => Shows::AsExpected,
         (Expects::Moved(ours), Some(_)) if moved(ours) => Shows::AsExpected,
         (Expects::Absent, None) | (Expects::Foreign, Some(_)) => Shows::AsExpected,
         (Expects::Moved(_) | Expects::Absent | Expects::Foreign | Expects::Any, _) => Shows::Other,

@@ -170,7 +170,8 @@ async fn f10_key_goes_and_comes_back(kind: Kind) {
     scene.ready("app").await;
     scene.two_more_probes(&remote).await;
     assert!(remote.history(&name).iter().all(|value| value == "a value"));
-    assert_eq!(remote.count_for(Op::Create, &name), 1);
+    // By the last list it was absent, so a second create may have been tried.
+    assert!(remote.count_for(Op::Create, &name) <= 2 && remote.count(Op::Delete) == 0);
     let events = scene.events("app").await;
     assert!(events.iter().all(|event| event.text("/reason") != "RemoteEntryExists"), "{events:#?}");
 }

@@ -151,7 +151,9 @@ fn a_wait_is_understood_in_every_form_and_garbage_is_ignored() {
         assert_eq!(wait(provider, Some("Mon, 23 Nov 2026 01:02:00 GMT"), &none, None), Some(120));
         assert_eq!(wait(provider, Some("Mon, 23 Nov 2026 03:00:05 GMT"), &none, Some(remote_clock)), Some(5));
         assert_eq!(wait(provider, Some("Mon, 23 Nov 2026 00:00:00 GMT"), &none, None), Some(0));
-        assert_eq!(wait(provider, Some("99999999999999999999999"), &none, None), Some(366 * 24 * 3600));
+        for never in ["99999999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            assert_eq!(wait(provider, Some(never), &none, None), Some(366 * 24 * 3600), "{never}");
+        }
         for garbage in ["", "soon", "-5", "1e9", "+5", "NaN", "Mon, 99 Nov 2026 00:00:00 GMT"] {
             assert_eq!(wait(provider, Some(garbage), &none, None), None, "{garbage}");
         }

@@ -98,19 +98,23 @@ impl Kelvin {
                 }
             }
             let next = match page.pagination {
-                // An empty page is the end, for the vendor's client even if it names another. That one is looked at all the same:
-                // a list that was cut short must not pass for a complete one.
-                Some(pagination) => pagination.next_page.filter(|next| !next.is_empty() && !(read == 0 && empty_before)),
+                Some(pagination) => pagination.next_page.filter(|next| !next.is_empty()),
                 None if read >= PAGE_SIZE => {
                     return Err(answer.unreadable("a full page does not say whether another follows"));
                 }
                 None => None,
             };
-            empty_before = read == 0;
             let Some(next) = next else { return Ok(listing) };
             if !seen.insert(next.clone()) {
                 return Err(answer.unreadable("the pages of the list go round in a circle"));
             }
+            // For the vendor's client an empty page is the end, even if it names another. That one is looked at all the same: a
+            // list that was cut short must not pass for a complete one.
+            if read == 0 && empty_before {
+                let nothing = listing.entries.is_empty();
+                return if nothing { Err(answer.unreadable("empty pages that name others")) } else { Ok(listing) };
+            }
+            empty_before = read == 0;
             url = self
                 .next_url(&first, &next)
                 .ok_or_else(|| answer.unreadable("the next page of the list is on another host"))?;

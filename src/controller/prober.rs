@@ -87,7 +87,7 @@ pub struct RemoteHandle {
     pub end: CancellationToken,
     /// Whether the prober runs.
     pub started: AtomicBool,
-    /// Entries that were off when somebody approved, and have not been seen right since: they do not freeze again.
+    /// Entries that were off when somebody approved, and have neither been put right nor seen right since: they do not freeze again.
     pub excused: Mutex<HashSet<(Arc<str>, Arc<str>)>>,
 }
 
@@ -181,6 +181,12 @@ impl RemoteHandle {
         *entry = (*entry).max(not_before);
         drop(state);
         self.notify.notify_one();
+    }
+
+    /// An entry was put right: from now on it counts again when it is off.
+    pub fn excuse_no_more(&self, connection: &str, name: &str) {
+        let known = (Arc::from(connection), Arc::from(name));
+        self.excused.lock().unwrap_or_else(PoisonError::into_inner).remove(&known);
     }
 
     /// An object could write nothing; it is woken when that is over.

@@ -237,6 +237,7 @@ impl Pass<'_> {
                 memo.failed_for = None;
                 memo.contradicted = false;
                 memo.update_refused = 0;
+                handle.remote.excuse_no_more(&connection, &name);
                 if due.cause == Some(Cause::Reassert) {
                     memo.reasserted.push(now);
                 }

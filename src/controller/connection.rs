@@ -183,7 +183,7 @@ async fn go_on(
         provider,
         incarnation: status.incarnation.unwrap_or_default(),
         settle: credentials::settle(&shown.spec, provider),
-        max_age: credentials::interval(&shown.spec).map(|i| i.saturating_mul(3) + Duration::from_secs(30)),
+        max_age: credentials::interval(&shown.spec).map(super::prober::max_age),
         prefix: shown.prefix.clone(),
         allowed: shown.allowed.clone(),
         blocked: None,

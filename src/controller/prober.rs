@@ -40,6 +40,12 @@ pub struct Snapshot {
     pub skew: Duration,
 }
 
+/// For how long a list is believed that is to be read this often.
+#[must_use]
+pub fn max_age(interval: Duration) -> Duration {
+    interval.saturating_mul(3) + Duration::from_secs(30)
+}
+
 /// How the last list went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeHealth {
@@ -194,6 +200,15 @@ impl RemoteHandle {
         if self.not_ready().is_some() { HashSet::new() } else { std::mem::take(&mut self.lock().barred) }
     }
 
+    /// When there will have been no list for so long that nothing can be relied on; `None` once that was told.
+    fn stale_at(&self) -> Option<Timestamp> {
+        let state = self.lock();
+        let age = state.interval.map(max_age)?;
+        let since = state.last_good.unwrap_or(self.made);
+        (!state.told_stale)
+            .then(|| crate::sync::plan::after(crate::sync::plan::after(since, age), Duration::from_millis(2)))
+    }
+
     /// Whether there has been no list for longer than `age`, said once until there is one again.
     #[must_use]
     pub fn grows_stale(&self, age: Duration) -> bool {
@@ -328,6 +343,8 @@ impl RemoteHandle {
         let state = self.lock();
         let regular = match (state.last_began, state.interval) {
             (None, _) => Some(Timestamp::MIN),
+            // A client that took over while the old one was listing: its own first list is due.
+            (Some(_), _) if state.health == ProbeHealth::Connecting => Some(Timestamp::MIN),
             (Some(last), Some(interval)) => Some(crate::sync::plan::after(last, interval)),
             (Some(_), None) if state.health != ProbeHealth::Good => Some(Timestamp::MIN),
             (Some(_), None) => None,
@@ -350,6 +367,12 @@ impl RemoteHandle {
                 () = self.end.cancelled() => return,
                 () = wait_until(self.clock, due) => {}
                 () = self.notify.notified() => continue,
+                () = wait_until(self.clock, self.stale_at()) => {
+                    on(Event::Changed);
+                    // Said once, also when no connection was there to hear it.
+                    self.lock().told_stale = true;
+                    continue;
+                }
                 changed = lane_changed.changed() => {
                     if changed.is_err() { return; }
                     let closed = self.lane.state().health.breaker == BreakerState::Closed;
@@ -377,7 +400,6 @@ impl RemoteHandle {
                     _ => crate::sync::plan::after(self.clock.now(), MIN_RETRY),
                 };
                 self.lock().retry_at = Some(crate::sync::plan::after(until, Duration::from_millis(1)));
-                on(Event::Changed);
                 return;
             }
         };
@@ -447,12 +469,16 @@ impl RemoteHandle {
             MIN_RETRY.saturating_mul(1 << state.failures.min(6).saturating_sub(1)).min(MAX_RETRY)
         };
         state.retry_at = Some(crate::sync::plan::after(self.clock.now(), jittered(wait)));
+        let same = matches!(&state.health, ProbeHealth::Bad(before, _) if *before == reason);
         state.health = ProbeHealth::Bad(reason, error.message.clone());
         drop(state);
         if reason == ConnectionReason::AuthenticationFailed {
             self.lane.pause("the credential was refused");
         }
-        on(Event::Changed);
+        // One more failure of the same kind is no news, and wakes nobody.
+        if !same {
+            on(Event::Changed);
+        }
     }
 }
 

@@ -99,7 +99,7 @@ async fn run(
     pass.check_owners();
     let pushes = pass.vs.spec.data.iter().any(|e| e.pushes());
     let wants_finalizer = pass.vs.spec.deletion() == DeletionPolicy::Delete && (pushes || !pass.rows.is_empty());
-    if !pass.is_deleting() && pass.has_finalizer() != wants_finalizer && !pass.vs.spec.suspended() {
+    if !pass.is_deleting() && pass.has_finalizer() != wants_finalizer {
         pass.set_finalizer(wants_finalizer).await?;
     }
     let marks = mark_force_push(&mut pass);

@@ -67,7 +67,12 @@ impl Pass<'_> {
         }
         self.take_entries(&mut due);
         if due.is_empty() {
-            return Ok(Sent { any: true, again: true });
+            // Somebody else has them. Who waits for an entry is woken when it becomes free; this is for one that leaves.
+            self.look_again(crate::sync::plan::after(self.now, Duration::from_secs(60)));
+            return Ok(Sent { any: true, again: false });
+        }
+        if handle.frozen().is_some() {
+            return Ok(Sent { any: false, again: true });
         }
         let before = self.rows.clone();
         let at = crate::clock::to_millis(self.ctx.clock.now());
@@ -281,6 +286,7 @@ impl Pass<'_> {
             next = crate::sync::plan::after(now, Duration::from_millis(100));
         }
         memo.failed_for.clone_from(&due.fingerprint);
+        memo.failed_generation = self.vs.metadata.generation;
         due.handle.remote.lane_report(error);
         let told = next.max(due.handle.remote.shut_until().unwrap_or(next));
         let told = told.round(jiff::Unit::Second).unwrap_or(told);

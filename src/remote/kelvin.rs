@@ -77,6 +77,7 @@ impl Kelvin {
         let mut names = HashSet::new();
         let mut seen = HashSet::new();
         let mut url = first.clone();
+        let mut after_empty = false;
         for page_number in 0..MAX_PAGES {
             if page_number > 0 {
                 pace().await;
@@ -97,14 +98,19 @@ impl Kelvin {
                 }
             }
             let next = match page.pagination {
-                Some(pagination) => pagination.next_page.filter(|next| !next.is_empty() && read > 0),
+                // An empty page that names another is a contradiction: one more is read before the list is taken for complete.
+                Some(pagination) => pagination.next_page.filter(|next| !next.is_empty() && (read > 0 || !after_empty)),
                 None if read >= PAGE_SIZE => {
                     return Err(answer.unreadable("a full page does not say whether another follows"));
                 }
                 None => None,
             };
             let Some(next) = next else { return Ok(listing) };
+            after_empty = read == 0;
             if !seen.insert(next.clone()) {
+                if after_empty {
+                    return Ok(listing);
+                }
                 return Err(answer.unreadable("the pages of the list go round in a circle"));
             }
             url = self

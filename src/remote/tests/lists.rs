@@ -84,13 +84,16 @@ async fn kelvin_pages_without_end_are_no_list() {
 }
 
 #[tokio::test]
-async fn kelvin_ends_at_an_empty_page_and_takes_an_entry_seen_twice_for_one() {
+async fn kelvin_ends_at_two_empty_pages_and_takes_an_entry_seen_twice_for_one() {
     let server = Server::start(|seen| {
-        let data = if seen.target.contains("next=3") { json!([]) } else { json!([{"name": "a"}]) };
+        let empty = seen.target.contains("next=3") || seen.target.contains("next=4");
+        let data = if empty { json!([]) } else { json!([{"name": "a"}]) };
         let next = if seen.target.contains("next=2") {
             "3"
         } else if seen.target.contains("next=3") {
             "4"
+        } else if empty {
+            "5"
         } else {
             "2"
         };
@@ -99,7 +102,7 @@ async fn kelvin_ends_at_an_empty_page_and_takes_an_entry_seen_twice_for_one() {
     .await;
     let listing = client(&server, kelvin_access()).list(no_pace()).await.unwrap();
     assert_eq!(names(&listing), ["a"]);
-    assert_eq!(server.seen().len(), 3);
+    assert_eq!(server.seen().len(), 4, "one more is read after the first empty page: it may only be a hole");
 }
 
 #[tokio::test]

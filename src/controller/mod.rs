@@ -14,6 +14,7 @@ pub mod events;
 pub mod keys;
 pub mod namespaces;
 pub mod object;
+pub mod outcome;
 pub mod pass;
 pub mod prober;
 pub mod project;

@@ -79,7 +79,7 @@ impl Pass<'_> {
         for one in &due {
             transition::begin(&mut self.rows[one.row], Intent { write: one.write, cause: one.cause, at });
         }
-        let status = super::reconcile::intent_status(self, intent);
+        let status = super::outcome::intent_status(self, intent);
         if let Err(error) = self.save_once(status).await {
             self.rows = before;
             return Err(error);

@@ -61,7 +61,11 @@ pub async fn converges(scene: &Scene, remotes: &[Arc<Remote>], world: &RefCell<W
             let metrics = scene.operator.metrics().await;
             let gauges = metrics.lines().filter(|l| !l.starts_with('#') && !l.contains("bucket") && !l.ends_with(" 0"));
             println!("{}", gauges.collect::<Vec<_>>().join("\n"));
-            for remote in remotes { for r in remote.requests().iter().rev().take(40) { println!("{} {} {:?}", r.at, r.line, r.status); } }
+            for remote in remotes {
+                for r in remote.requests().iter().rev().take(40) {
+                    println!("{} {} {:?}", r.at, r.line, r.status);
+                }
+            }
             told = problem;
         }
         tokio::time::sleep(POLL).await;

@@ -1,12 +1,8 @@
 //! Traces that once broke a promise of the documents, replayed on the running operator.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
-
-#[path = "../common/mod.rs"]
-mod common;
 
 use std::time::Duration;
 
-use common::{Kind, Scene, entry, generated, inline};
+use crate::common::{Kind, Scene, entry, generated, inline};
 use devkit::remotes::{Action, Fault, Op};
 use serde_json::json;
 
@@ -324,4 +320,3 @@ async fn t21_more_than_a_turn_allows() {
     }
     scene.ready("app").await;
 }
-

@@ -3,6 +3,8 @@
 CARGO ?= cargo
 # More arguments for cargo test: `make test ARGS=lifecycle`, `make test ARGS='-- --nocapture'`.
 ARGS ?=
+# Tests against the API server wait more than they compute, so many run at one time.
+THREADS ?= 16
 # Where `make generate` writes.
 OUT ?= crds
 
@@ -21,7 +23,7 @@ demo: ## See the whole thing work: API server, three remotes, operator, examples
 
 test: test-unit ## Run every test: the pure ones first, then those against a real API server (ARGS=... for cargo test)
 	@$(DEVKIT) controlplane >/dev/null
-	$(CARGO) test --workspace --test '*' $(ARGS)
+	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --workspace --test '*' $(ARGS)
 	$(CARGO) test --workspace --doc $(ARGS)
 
 test-unit: ## Run the tests that need no API server

@@ -100,7 +100,9 @@ pub fn choose(pass: &mut Pass<'_>, values: Option<&Values>) -> Choice {
         }
     }
     for row in 0..pass.rows.len() {
-        if pass.rows[row].key.is_none() {
+        // Suspended, the keys that went are not written for either; an object that is going is.
+        let held = pass.vs.spec.suspended() && !pass.is_deleting();
+        if pass.rows[row].key.is_none() && !held {
             choose_leaving(pass, row, &mut choice);
         }
     }
@@ -148,7 +150,8 @@ fn choose_wanted(
     let (seen, snapshot) = see(pass, index, handle);
     let row = &pass.rows[index];
     let memo = pass.state.memo(&row.connection, &row.remote_name, pass.now);
-    if memo.failed_for.as_ref().is_some_and(|f| *f != fingerprint) {
+    let edited = memo.failed_generation.is_some_and(|g| Some(g) != pass.vs.metadata.generation);
+    if edited || memo.failed_for.as_ref().is_some_and(|f| *f != fingerprint) {
         memo.backoff.reset();
         memo.failed_for = None;
         memo.update_refused = 0;
@@ -305,7 +308,7 @@ fn settle_without_writing(
                     pass.wants[want].issue.get_or_insert(problem);
                 }
             }
-            if pass.rows[index].state != EntryState::Failed {
+            if pass.rows[index].state != EntryState::Failed || state == EntryState::Confirming {
                 show(pass, state, String::new());
             }
         }

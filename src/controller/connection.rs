@@ -12,7 +12,7 @@ use super::connections::{Adopting, Blocked, ConnectionHandle, FreezeNote};
 use super::context::Context;
 use super::credentials::{self, CredentialsError, Material};
 use super::keys::{ConnectionKey, Waker};
-use super::prober::{self, RemoteHandle};
+use super::prober::RemoteHandle;
 use super::refs::{Known, Ref};
 use super::watch_remote;
 use super::worker::NEVER;
@@ -183,7 +183,7 @@ async fn go_on(
         provider,
         incarnation: status.incarnation.unwrap_or_default(),
         settle: credentials::settle(&shown.spec, provider),
-        max_age: credentials::interval(&shown.spec).map(prober::max_age),
+        max_age: credentials::interval(&shown.spec).map(super::prober::max_age),
         prefix: shown.prefix.clone(),
         allowed: shown.allowed.clone(),
         blocked: None,

@@ -303,11 +303,8 @@ fn assemble(spec: &ConnectionSpec, sources: &Sources) -> Result<Material, Creden
     }
     config.update(server_name.as_deref().unwrap_or_default());
     config.update(timeout.as_millis().to_be_bytes());
-    // A login is a credential of its account; an API key is the account that its budget belongs to.
-    let budget = match &access {
-        Parts::KelvinClient { .. } | Parts::KelvinUser { .. } => base.clone(),
-        _ => format!("{base} {}", hex(&credential)),
-    };
+    // Two connections of one account with different credentials do not share a lane: a wrong one would break the other.
+    let budget = format!("{base} {}", hex(&credential));
     Ok(Material {
         provider,
         budget,

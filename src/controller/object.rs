@@ -28,6 +28,8 @@ pub struct Memo {
     pub backoff: Backoff,
     /// Fingerprint of the value that failed; another value is tried at once.
     pub failed_for: Option<String>,
+    /// Generation of the object at the failure; what was edited since is tried at once.
+    pub failed_generation: Option<i64>,
     /// When the entry was first seen to leave.
     pub leaving_since: Option<Timestamp>,
 }
@@ -42,6 +44,7 @@ impl Memo {
             reasserted: Vec::new(),
             backoff: Backoff::default(),
             failed_for: None,
+            failed_generation: None,
             leaving_since: None,
         }
     }

@@ -299,14 +299,17 @@ impl<'a> Pass<'a> {
             } else {
                 continue;
             };
-            let read_at = self.state.memo(&row.connection, &row.remote_name, self.now).read_at;
+            let memo = self.state.memo(&row.connection, &row.remote_name, self.now);
+            let (read_at, not_updated) = (memo.read_at, memo.update_refused >= 2);
             let prefix = handle.prefix.as_deref().map_or(0, |p| desired::render_prefix(p, &self.key.namespace).len());
             let settle = handle.settle;
             claims.push(Claim {
                 entry: EntryId { remote: Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() },
                 claimant: Claimant { created, uid: uid.clone(), name: name.clone(), hold, prefix },
                 connection: row.connection.as_str().into(),
-                expects: expects(row, handle.remote.client().drift_signal()),
+                // Whoever deletes an entry that cannot be updated has it made anew.
+                expects: expects(row, handle.remote.client().drift_signal())
+                    .or_else(|| (not_updated && row.state == EntryState::Failed).then_some(Expects::Foreign)),
                 read_at,
                 lingers_until: lingers(row).map(|since| after(since, settle)),
             });

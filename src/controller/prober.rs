@@ -40,6 +40,12 @@ pub struct Snapshot {
     pub skew: Duration,
 }
 
+/// For how long a list is believed that is to be read this often.
+#[must_use]
+pub fn max_age(interval: Duration) -> Duration {
+    interval.saturating_mul(3) + Duration::from_secs(30)
+}
+
 /// How the last list went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeHealth {
@@ -87,7 +93,7 @@ pub struct RemoteHandle {
     pub end: CancellationToken,
     /// Whether the prober runs.
     pub started: AtomicBool,
-    /// Entries that were off when somebody approved, and have neither been put right nor seen right since: they do not freeze again.
+    /// Entries that were off when somebody approved, and have not been seen right since: they do not freeze again.
     pub excused: Mutex<HashSet<(Arc<str>, Arc<str>)>>,
 }
 
@@ -183,12 +189,6 @@ impl RemoteHandle {
         self.notify.notify_one();
     }
 
-    /// An entry was put right: from now on it counts again when it is off.
-    pub fn excuse_no_more(&self, connection: &str, name: &str) {
-        let known = (Arc::from(connection), Arc::from(name));
-        self.excused.lock().unwrap_or_else(PoisonError::into_inner).remove(&known);
-    }
-
     /// An object could write nothing; it is woken when that is over.
     pub fn bar(&self, key: &ObjectKey) {
         self.lock().barred.insert(key.clone());
@@ -200,6 +200,15 @@ impl RemoteHandle {
         if self.not_ready().is_some() { HashSet::new() } else { std::mem::take(&mut self.lock().barred) }
     }
 
+    /// When there will have been no list for so long that nothing can be relied on; `None` once that was told.
+    fn stale_at(&self) -> Option<Timestamp> {
+        let state = self.lock();
+        let age = state.interval.map(max_age)?;
+        let since = state.last_good.unwrap_or(self.made);
+        (!state.told_stale)
+            .then(|| crate::sync::plan::after(crate::sync::plan::after(since, age), Duration::from_millis(2)))
+    }
+
     /// Whether there has been no list for longer than `age`, said once until there is one again.
     #[must_use]
     pub fn grows_stale(&self, age: Duration) -> bool {
@@ -209,14 +218,6 @@ impl RemoteHandle {
         let news = !state.told_stale && crate::sync::plan::after(since, age) < now;
         state.told_stale |= news;
         news
-    }
-
-    /// When it grows stale, if that is still to be told.
-    fn stale_at(&self) -> Option<Timestamp> {
-        let state = self.lock();
-        let age = max_age(state.interval.filter(|_| !state.told_stale)?);
-        let since = state.last_good.unwrap_or(self.made);
-        Some(crate::sync::plan::after(crate::sync::plan::after(since, age), Duration::from_millis(1)))
     }
 
     /// When trouble ended last.
@@ -342,6 +343,8 @@ impl RemoteHandle {
         let state = self.lock();
         let regular = match (state.last_began, state.interval) {
             (None, _) => Some(Timestamp::MIN),
+            // A client that took over while the old one was listing: its own first list is due.
+            (Some(_), _) if state.health == ProbeHealth::Connecting => Some(Timestamp::MIN),
             (Some(last), Some(interval)) => Some(crate::sync::plan::after(last, interval)),
             (Some(_), None) if state.health != ProbeHealth::Good => Some(Timestamp::MIN),
             (Some(_), None) => None,
@@ -358,20 +361,18 @@ impl RemoteHandle {
     /// Lists the remote whenever that is due, for ever; tells `on` what came of it.
     pub async fn run(self: Arc<Self>, on: impl Fn(Event) + Send) {
         let mut lane_changed = self.lane.changed();
-        let mut told = None;
         loop {
             let due = self.due();
-            // The next list may be far away, where the remote asked us to wait.
-            let stale = self.stale_at().filter(|at| told != Some(*at));
             tokio::select! {
                 () = self.end.cancelled() => return,
                 () = wait_until(self.clock, due) => {}
-                () = wait_until(self.clock, stale) => {
-                    told = stale;
+                () = self.notify.notified() => continue,
+                () = wait_until(self.clock, self.stale_at()) => {
                     on(Event::Changed);
+                    // Said once, also when no connection was there to hear it.
+                    self.lock().told_stale = true;
                     continue;
                 }
-                () = self.notify.notified() => continue,
                 changed = lane_changed.changed() => {
                     if changed.is_err() { return; }
                     let closed = self.lane.state().health.breaker == BreakerState::Closed;
@@ -399,7 +400,6 @@ impl RemoteHandle {
                     _ => crate::sync::plan::after(self.clock.now(), MIN_RETRY),
                 };
                 self.lock().retry_at = Some(crate::sync::plan::after(until, Duration::from_millis(1)));
-                on(Event::Changed);
                 return;
             }
         };
@@ -469,19 +469,17 @@ impl RemoteHandle {
             MIN_RETRY.saturating_mul(1 << state.failures.min(6).saturating_sub(1)).min(MAX_RETRY)
         };
         state.retry_at = Some(crate::sync::plan::after(self.clock.now(), jittered(wait)));
+        let same = matches!(&state.health, ProbeHealth::Bad(before, _) if *before == reason);
         state.health = ProbeHealth::Bad(reason, error.message.clone());
         drop(state);
         if reason == ConnectionReason::AuthenticationFailed {
             self.lane.pause("the credential was refused");
         }
-        on(Event::Changed);
+        // One more failure of the same kind is no news, and wakes nobody.
+        if !same {
+            on(Event::Changed);
+        }
     }
-}
-
-/// How old the last list may be before nothing is known any more.
-#[must_use]
-pub fn max_age(interval: Duration) -> Duration {
-    interval.saturating_mul(3) + Duration::from_secs(30)
 }
 
 async fn wait_until(clock: Clock, due: Option<Timestamp>) {

@@ -67,14 +67,19 @@ impl Pass<'_> {
         }
         self.take_entries(&mut due);
         if due.is_empty() {
-            return Ok(Sent { any: true, again: true });
+            // Somebody else has them. Who waits for an entry is woken when it becomes free; this is for one that leaves.
+            self.look_again(crate::sync::plan::after(self.now, Duration::from_secs(60)));
+            return Ok(Sent { any: true, again: false });
+        }
+        if handle.frozen().is_some() {
+            return Ok(Sent { any: false, again: true });
         }
         let before = self.rows.clone();
         let at = crate::clock::to_millis(self.ctx.clock.now());
         for one in &due {
             transition::begin(&mut self.rows[one.row], Intent { write: one.write, cause: one.cause, at });
         }
-        let status = super::reconcile::intent_status(self, intent);
+        let status = super::outcome::intent_status(self, intent);
         if let Err(error) = self.save_once(status).await {
             self.rows = before;
             return Err(error);
@@ -237,10 +242,13 @@ impl Pass<'_> {
                 memo.failed_for = None;
                 memo.contradicted = false;
                 memo.update_refused = 0;
-                handle.remote.excuse_no_more(&connection, &name);
                 if due.cause == Some(Cause::Reassert) {
                     memo.reasserted.push(now);
                 }
+                // Put right: from here on it counts again for a freeze.
+                let mut excused = handle.remote.excused.lock().unwrap_or_else(PoisonError::into_inner);
+                excused.remove(&(connection.as_str().into(), name.as_str().into()));
+                drop(excused);
                 self.verified.insert((connection, name));
                 // Acknowledged, but not settled: what settles it is decided at once, and waited for.
                 self.rows[due.row].unsettled_since().is_some()
@@ -282,6 +290,7 @@ impl Pass<'_> {
             next = crate::sync::plan::after(now, Duration::from_millis(100));
         }
         memo.failed_for.clone_from(&due.fingerprint);
+        memo.failed_generation = self.vs.metadata.generation;
         due.handle.remote.lane_report(error);
         let told = next.max(due.handle.remote.shut_until().unwrap_or(next));
         let told = told.round(jiff::Unit::Second).unwrap_or(told);

@@ -77,7 +77,7 @@ impl Kelvin {
         let mut names = HashSet::new();
         let mut seen = HashSet::new();
         let mut url = first.clone();
-        let mut empty_before = false;
+        let mut after_empty = false;
         for page_number in 0..MAX_PAGES {
             if page_number > 0 {
                 pace().await;
@@ -97,24 +97,27 @@ impl Kelvin {
                     listing.entries.push(entry);
                 }
             }
+            let more =
+                page.pagination.as_ref().and_then(|p| p.next_page.as_deref()).is_some_and(|next| !next.is_empty());
+            if more && read == 0 && after_empty && listing.entries.is_empty() {
+                return Err(answer.unreadable("the pages of the list are empty and name others all the same"));
+            }
             let next = match page.pagination {
-                Some(pagination) => pagination.next_page.filter(|next| !next.is_empty()),
+                // An empty page that names another is a contradiction: one more is read before the list is taken for complete.
+                Some(pagination) => pagination.next_page.filter(|next| !next.is_empty() && (read > 0 || !after_empty)),
                 None if read >= PAGE_SIZE => {
                     return Err(answer.unreadable("a full page does not say whether another follows"));
                 }
                 None => None,
             };
             let Some(next) = next else { return Ok(listing) };
+            after_empty = read == 0;
             if !seen.insert(next.clone()) {
+                if after_empty {
+                    return Ok(listing);
+                }
                 return Err(answer.unreadable("the pages of the list go round in a circle"));
             }
-            // For the vendor's client an empty page is the end, even if it names another. That one is looked at all the same: a
-            // list that was cut short must not pass for a complete one.
-            if read == 0 && empty_before {
-                let nothing = listing.entries.is_empty();
-                return if nothing { Err(answer.unreadable("empty pages that name others")) } else { Ok(listing) };
-            }
-            empty_before = read == 0;
             url = self
                 .next_url(&first, &next)
                 .ok_or_else(|| answer.unreadable("the next page of the list is on another host"))?;

@@ -45,15 +45,9 @@ fn body_hint(body: &Value) -> Option<Duration> {
         .map(|seconds| Duration::try_from_secs_f64(seconds).map_or(LONGEST, |wait| wait.min(LONGEST)))
 }
 
-/// The last day that an HTTP date can name stands for "never", and is beyond what a `Timestamp` holds.
-fn is_the_end_of_time(text: &str) -> bool {
-    text.ends_with(" GMT") && text.contains(", 31 Dec 9999 ")
-}
-
 /// The wait until an HTTP date, counted from the remote's own clock where it shows it; a date in the past asks for no
 /// wait.
 fn until(text: &str, from: Timestamp) -> Option<Duration> {
-    let at = stamp::http_date(text).or_else(|| is_the_end_of_time(text).then_some(Timestamp::MAX));
-    let wait = at?.duration_since(from);
+    let wait = stamp::http_date(text)?.duration_since(from);
     Some(wait.try_into().unwrap_or(Duration::ZERO).min(LONGEST))
 }

@@ -23,6 +23,9 @@ fn tells_the_truth(remote: &Remote, object: &Object) {
     }
 }
 
+/// One test asks for what the operator's account may not have, and another looks whether it was ever refused anything.
+static RIGHTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 fn spec(kind: Kind, value: &str) -> Value {
     json!({"connectionRef": {"name": kind.member()}, "data": [inline("VALUE", &kind.name("the value"), value)]})
 }
@@ -174,6 +177,7 @@ async fn b35_transitions(kind: Kind) {
 /// What the operator asks for in a life with everything in it, it may have.
 #[tokio::test]
 async fn b39_nothing_is_refused_cluster_wide() {
+    let _alone = RIGHTS.lock().await;
     let scene = Scene::new("b39").await;
     let mark = scene.mark();
     crate::common::whole_life(&scene).await;
@@ -192,6 +196,7 @@ async fn b39_nothing_is_refused_cluster_wide() {
 /// What its work does not need, it may not have.
 #[tokio::test]
 async fn b39_no_more_than_it_needs() {
+    let _alone = RIGHTS.lock().await;
     let scene = Scene::new("b39-least").await;
     let kubeconfig = scene.cluster.cluster_rights().await;
     let client = scene.cluster.client_from(&kubeconfig).await.unwrap();

@@ -76,9 +76,15 @@ async fn b01_first_sync_costs_three_writes(kind: Kind) {
     let mark = scene.mark();
     scene.vault_secret("app", json!({"connectionRef": {"name": kind.member()}, "data": data})).await;
     scene.ready("app").await;
-    let writes = scene.writes_since(mark);
-    let writes: Vec<_> = writes.iter().filter(|w| ["vaultsecrets", "secrets"].contains(&&*w.resource)).collect();
-    assert_eq!(writes.len(), 3, "{writes:#?}");
+    // What a write led to can be seen before the write is in the audit log.
+    let writes = || {
+        let mut writes = scene.writes_since(mark);
+        writes.retain(|w| ["vaultsecrets", "secrets"].contains(&&*w.resource));
+        writes
+    };
+    scene.eventually("the writes are in the audit log", async || writes().len() >= 3).await;
+    scene.two_more_probes(&remote).await;
+    assert_eq!(writes().len(), 3, "{:#?}", writes());
     assert_eq!((remote.count(Op::Create), remote.write_calls()), (5, 5));
 }
 

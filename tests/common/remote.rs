@@ -1,10 +1,12 @@
 //! One of the three remotes, so that a test can be written once for all of them.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use devkit::remotes::{
-    Change, DEFAULT_TENANT, Dreadnode, DreadnodeOptions, Entry, Faults, Kelvin, KelvinOptions, Mixpeek, MixpeekOptions,
-    Op, Request,
+    Change, DEFAULT_TENANT, Dreadnode, DreadnodeOptions, Entry, Faults, Kelvin, KelvinOptions, Listen, Mixpeek,
+    MixpeekOptions, Op, Request,
 };
 use serde_json::{Value, json};
 
@@ -77,6 +79,16 @@ macro_rules! each {
     };
 }
 
+/// Gives a remote a loopback address of its own. A port of a remote that has ended is soon another's, and the operator would
+/// take the two for one.
+fn listen_apart(listen: &mut Listen) {
+    static REMOTES: AtomicU32 = AtomicU32::new(0);
+    if listen.tls.is_none() && listen.address == Ipv4Addr::LOCALHOST {
+        let number = REMOTES.fetch_add(1, Ordering::Relaxed) + 1;
+        listen.address = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number).into();
+    }
+}
+
 impl Remote {
     /// Starts one as its documents describe it, with a credential whose secret is `secret`.
     pub async fn start(kind: Kind, secret: &str) -> Self {
@@ -88,21 +100,24 @@ impl Remote {
     }
 
     /// Starts a Kelvin with these switches.
-    pub async fn kelvin(options: KelvinOptions, secret: &str) -> Self {
+    pub async fn kelvin(mut options: KelvinOptions, secret: &str) -> Self {
+        listen_apart(&mut options.listen);
         let remote = Kelvin::start(options).await.unwrap();
         remote.add_client(CREDENTIAL, secret, DEFAULT_TENANT);
         Self { running: Running::Kelvin(remote), secret: secret.to_owned() }
     }
 
     /// Starts a Dreadnode with these switches.
-    pub async fn dreadnode(options: DreadnodeOptions, secret: &str) -> Self {
+    pub async fn dreadnode(mut options: DreadnodeOptions, secret: &str) -> Self {
+        listen_apart(&mut options.listen);
         let remote = Dreadnode::start(options).await.unwrap();
         remote.add_key(CREDENTIAL, secret, DEFAULT_TENANT);
         Self { running: Running::Dreadnode(remote), secret: secret.to_owned() }
     }
 
     /// Starts a Mixpeek with these switches.
-    pub async fn mixpeek(options: MixpeekOptions, secret: &str) -> Self {
+    pub async fn mixpeek(mut options: MixpeekOptions, secret: &str) -> Self {
+        listen_apart(&mut options.listen);
         let remote = Mixpeek::start(options).await.unwrap();
         remote.add_key(CREDENTIAL, secret, DEFAULT_TENANT, &["admin"]);
         Self { running: Running::Mixpeek(remote), secret: secret.to_owned() }

@@ -86,33 +86,23 @@ async fn kelvin_pages_without_end_are_no_list() {
 #[tokio::test]
 async fn kelvin_ends_at_two_empty_pages_and_takes_an_entry_seen_twice_for_one() {
     let server = Server::start(|seen| {
-        let page = (2..6).find(|page| seen.target.contains(&format!("next={page}"))).unwrap_or(1);
-        let data = if page > 2 { json!([]) } else { json!([{"name": "a"}]) };
-        answer(200, json!({"data": data, "pagination": {"next_page": (page + 1).to_string()}}))
-    })
-    .await;
-    let listing = client(&server, kelvin_access()).list(no_pace()).await.unwrap();
-    assert_eq!(names(&listing), ["a"]);
-    assert_eq!(server.seen().len(), 4);
-}
-
-#[tokio::test]
-async fn kelvin_looks_behind_an_empty_page_that_names_another() {
-    let server = Server::start(|seen| {
-        let (data, next) = if seen.target.contains("next=2") {
-            (json!([{"name": "a"}]), json!(null))
+        let empty = seen.target.contains("next=3") || seen.target.contains("next=4");
+        let data = if empty { json!([]) } else { json!([{"name": "a"}]) };
+        let next = if seen.target.contains("next=2") {
+            "3"
+        } else if seen.target.contains("next=3") {
+            "4"
+        } else if empty {
+            "5"
         } else {
-            (json!([]), json!("2"))
+            "2"
         };
         answer(200, json!({"data": data, "pagination": {"next_page": next}}))
     })
     .await;
     let listing = client(&server, kelvin_access()).list(no_pace()).await.unwrap();
     assert_eq!(names(&listing), ["a"]);
-
-    let server = Server::start(|_| answer(200, json!({"data": [], "pagination": {"next_page": "2"}}))).await;
-    let error = client(&server, kelvin_access()).list(no_pace()).await.unwrap_err();
-    assert_eq!(error.class, ErrorClass::Unreadable, "nothing but empty pages, in a circle");
+    assert_eq!(server.seen().len(), 4, "one more is read after the first empty page: it may only be a hole");
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ fn is_told_to_be_left(scene: &Scene, remote: &Remote, name: &str) -> bool {
 /// Waits until everything is as it is wanted; returns how long it took. Starts the operator if need be.
 pub async fn converges(scene: &Scene, remotes: &[Arc<Remote>], world: &RefCell<World>, when: &str) -> Duration {
     let began = Instant::now();
+    let mut told = String::new();
     loop {
         let problem = match scene.operator.check() {
             Ok(()) => first_problem(scene, remotes, world).await,
@@ -55,6 +56,18 @@ pub async fn converges(scene: &Scene, remotes: &[Arc<Remote>], world: &RefCell<W
         };
         let Some(problem) = problem else { break };
         assert!(began.elapsed() < PATIENCE, "{when} it does not converge: {problem}");
+        if began.elapsed() > SETTLED && told != problem {
+            println!("{when}, {:.0?}: {problem}", began.elapsed());
+            let metrics = scene.operator.metrics().await;
+            let gauges = metrics.lines().filter(|l| !l.starts_with('#') && !l.contains("bucket") && !l.ends_with(" 0"));
+            println!("{}", gauges.collect::<Vec<_>>().join("\n"));
+            for remote in remotes {
+                for r in remote.requests().iter().rev().take(40) {
+                    println!("{} {} {:?}", r.at, r.line, r.status);
+                }
+            }
+            told = problem;
+        }
         tokio::time::sleep(POLL).await;
     }
     every_entry_is_known(scene, remotes, world).await;

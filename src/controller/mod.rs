@@ -14,6 +14,7 @@ pub mod events;
 pub mod keys;
 pub mod namespaces;
 pub mod object;
+pub mod outcome;
 pub mod pass;
 pub mod prober;
 pub mod project;
@@ -117,7 +118,8 @@ fn ledger_claims(ctx: &Context, vs: &VaultSecret, now: jiff::Timestamp) -> Vec<C
                     prefix: 0,
                 },
                 connection: row.connection.as_str().into(),
-                expects: None,
+                // The first list after a start is judged by this: a freeze must not be missed.
+                expects: pass::expects(row, handle.remote.client().drift_signal()),
                 read_at: now,
                 lingers_until: row.unsettled_since().map(|since| after(since, handle.settle)),
             })

@@ -383,7 +383,9 @@ fn lingers(row: &Row) -> Option<Timestamp> {
     row.unsettled_since().max(open)
 }
 
-fn expects(row: &Row, signal: DriftSignal) -> Option<Expects> {
+/// What a row expects of the next list.
+#[must_use]
+pub fn expects(row: &Row, signal: DriftSignal) -> Option<Expects> {
     let version = || match signal {
         DriftSignal::Presence => None,
         DriftSignal::Timestamp | DriftSignal::Version => row.remote_version.as_deref().map(Into::into),

@@ -3,27 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt as _;
-
 use super::backoff::{self, jittered};
 use super::choose::{Choice, Due, choose, look_again_at_interval, pending_annotation};
 use super::context::Context;
-use super::desired::Issue;
 use super::keys::Waker;
 use super::object::ObjectState;
+use super::outcome::{finish, keep_outcomes, publish};
 use super::pass::Pass;
 use super::project::Projection;
-use super::report::{self, Findings};
 use super::route::Route;
 use super::save::SaveError;
 use super::send::Sent;
 use super::values::{self, ReadError, Values, is_unchanged};
 use super::worker::NEVER;
-use crate::api::vault_secret::{CreationPolicy, DeletionPolicy, VaultSecretStatus};
-use crate::api::{Reason, VaultSecret, names};
-use crate::remote::DriftSignal;
+use crate::api::vault_secret::{DeletionPolicy, VaultSecretStatus};
+use crate::api::{VaultSecret, names};
 use crate::remote::lane::{Ask, Lane, ObjectKey, Place, Rank, Waiting};
-use crate::sync::conflict::{Claimant, Hold};
 use crate::sync::ledger::EntryState;
 use crate::sync::plan::{Cause, after};
 use crate::sync::transition::Write;
@@ -388,209 +383,6 @@ fn show_queued(pass: &mut Pass<'_>, group: &[Due], place: Place) {
             row.state = EntryState::Queued;
         }
         row.message.clone_from(&message);
-    }
-}
-
-/// Writes the outcome: ledger, counts, conditions. Returns whether the object is done with for good.
-async fn finish(pass: &mut Pass<'_>, base: VaultSecretStatus, projection: &Projection) -> Result<bool, ReconcileError> {
-    if pass.is_deleting() {
-        return finish_deletion(pass, base).await;
-    }
-    pass.doubt_unverified();
-    let findings = findings(pass, projection);
-    let mut status = VaultSecretStatus { entries: pass.rows.clone(), ..base };
-    if let Some(target) = &projection.status {
-        status.target = Some(target.clone()).filter(|t| !t.name.is_empty());
-    }
-    let generation = pass.vs.metadata.generation;
-    report::conditions(&mut status, &findings, generation, now_in_seconds(pass));
-    save_or_keep(pass, status).await?;
-    Ok(false)
-}
-
-/// The status with the intent: the ledger as it is before the requests leave, and conditions that say so.
-pub fn intent_status(pass: &mut Pass<'_>, base: &VaultSecretStatus) -> VaultSecretStatus {
-    if pass.is_deleting() {
-        return VaultSecretStatus { entries: pass.rows.clone(), ..base.clone() };
-    }
-    pass.doubt_unverified();
-    let projection = Projection { done: pass.target_is_in_place(), ..Projection::default() };
-    let findings = findings(pass, &projection);
-    let mut status = VaultSecretStatus { entries: pass.rows.clone(), ..base.clone() };
-    let generation = pass.vs.metadata.generation;
-    report::conditions(&mut status, &findings, generation, now_in_seconds(pass));
-    status
-}
-
-async fn save_or_keep(pass: &mut Pass<'_>, status: VaultSecretStatus) -> Result<(), ReconcileError> {
-    let old = pass.old_status();
-    note_transition(pass, &old, &status);
-    match pass.save_outcome(status).await {
-        Ok(()) => {
-            pass.state.unsaved.clear();
-            pass.state.dropped.clear();
-            Ok(())
-        }
-        Err(error) => {
-            keep_outcomes(pass);
-            pass.notes.clear();
-            if error == SaveError::Gone {
-                hold_entries(pass);
-            }
-            Err(error.into())
-        }
-    }
-}
-
-/// Outcomes that the ledger does not have are kept for the next pass.
-fn keep_outcomes(pass: &mut Pass<'_>) {
-    pass.state.unsaved = pass.rows.iter().filter(|r| r.attempt.is_some()).cloned().collect();
-}
-
-/// The object went while a write of its was under way: what may still land is held against others until it cannot.
-fn hold_entries(pass: &Pass<'_>) {
-    let uid = pass.uid();
-    for row in &pass.rows {
-        let (Some(since), Some(handle), Some(id)) = (row.unsettled_since(), pass.handle_of(row), pass.entry_id(row))
-        else {
-            continue;
-        };
-        let claimant =
-            Claimant { created: None, uid: uid.clone(), name: pass.key.to_string(), hold: Hold::Claimed, prefix: 0 };
-        pass.ctx.entries.haunt(&id, claimant, after(since, handle.settle));
-    }
-}
-
-/// Conditions have whole seconds, as everywhere in Kubernetes.
-fn now_in_seconds(pass: &Pass<'_>) -> jiff::Timestamp {
-    let now = pass.ctx.clock.now();
-    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
-}
-
-fn findings(pass: &Pass<'_>, projection: &Projection) -> Findings {
-    let mut push = Vec::new();
-    let suspended = pass.vs.spec.suspended();
-    if suspended {
-        push.push(Issue::new(Reason::Suspended, "spec.suspend is set: nothing is written"));
-    }
-    if let Some(problem) = pass.route.problem.as_ref().filter(|p| p.always && !suspended) {
-        push.push(problem.issue.clone());
-    }
-    let mut unknown = false;
-    for want in &pass.wants {
-        let row = want.row.map(|r| &pass.rows[r]);
-        if let Some(issue) = &want.issue {
-            push.push(issue.clone());
-        } else if let Some(issue) = row.and_then(report::issue_of) {
-            unknown |= row.is_some_and(|r| r.state == EntryState::Unknown);
-            push.push(issue);
-        } else if pass.entry(want).pushes() && row.is_none() && pass.route.problem.is_none() {
-            push.push(Issue::new(Reason::Queued, format!("key {}: not pushed yet", pass.entry(want).key)));
-        }
-    }
-    let leaving = pass.rows.iter().filter(|r| r.key.is_none() && !r.message.is_empty());
-    for row in leaving {
-        let text = format!("entry {:?} at {} is leaving: {}", row.remote_name, row.connection, row.message);
-        push.push(Issue::new(Reason::Deleting, text));
-    }
-    let presence =
-        pass.route.handle.as_ref().is_some_and(|h| h.remote.client().drift_signal() == DriftSignal::Presence);
-    let total = pass.vs.spec.data.iter().filter(|e| e.pushes()).count();
-    Findings {
-        push,
-        target: projection.issue.clone(),
-        projected: projection.done,
-        no_target: pass.vs.spec.creation_policy() == CreationPolicy::None,
-        presence,
-        connection: pass.vs.spec.connection_ref.display(),
-        total: u32::try_from(total).unwrap_or(u32::MAX),
-        unknown,
-    }
-}
-
-/// The object is going: its entries are being deleted, or it is released.
-async fn finish_deletion(pass: &mut Pass<'_>, base: VaultSecretStatus) -> Result<bool, ReconcileError> {
-    let since = pass.vs.metadata.deletion_timestamp.as_ref().map_or(pass.now, |t| t.0);
-    let deadline = after(since, pass.ctx.settings.finalizer_deadline);
-    let left: Vec<String> = pass.rows.iter().map(|r| format!("{:?} at {}", r.remote_name, r.connection)).collect();
-    let overdue = pass.now >= deadline;
-    if !left.is_empty() && !overdue {
-        pass.look_again(deadline);
-        let mut status = VaultSecretStatus { entries: pass.rows.clone(), ..base };
-        let text = format!("{} still to be deleted at the remote: {}", left.len(), left.join(", "));
-        let why: Vec<&str> = pass.rows.iter().map(|r| r.message.as_str()).filter(|m| !m.is_empty()).collect();
-        let text = if why.is_empty() { text } else { format!("{text} ({})", why.join("; ")) };
-        let findings = Findings {
-            push: vec![Issue::new(Reason::Deleting, text)],
-            projected: true,
-            connection: pass.vs.spec.connection_ref.display(),
-            total: status.total_entries.unwrap_or_default(),
-            ..Findings::default()
-        };
-        let generation = pass.vs.metadata.generation;
-        report::conditions(&mut status, &findings, generation, now_in_seconds(pass));
-        save_or_keep(pass, status).await?;
-        return Ok(false);
-    }
-    if !left.is_empty() {
-        pass.warn(
-            "CleanupAbandoned",
-            format!("the deadline for deleting at the remote has passed; left there: {}", left.join(", ")),
-        );
-        pass.ctx.metrics.cleanup_abandoned();
-    }
-    pass.withdraw_merged().await;
-    // What is left is told before nothing knows of it any more.
-    publish(pass).await;
-    pass.set_finalizer(false).await?;
-    Ok(true)
-}
-
-/// An event where `Ready` became something that a person should know of, and where that ended.
-fn note_transition(pass: &mut Pass<'_>, old: &VaultSecretStatus, new: &VaultSecretStatus) {
-    let ready = |s: &VaultSecretStatus| {
-        crate::api::condition::find(&s.conditions, "Ready")
-            .map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
-    };
-    let Some((status, reason, message)) = ready(new) else { return };
-    let quiet = |reason: &str| {
-        [Reason::Queued, Reason::Pushing, Reason::Confirming, Reason::Deleting].iter().any(|r| r.as_str() == reason)
-    };
-    // What was told last, and not what was written last: between two failures the status says Pushing.
-    if pass.state.announced.is_none() {
-        pass.state.announced = ready(old).map(|(_, r, _)| r).filter(|r| !quiet(r));
-    }
-    if quiet(&reason) || pass.state.announced.as_ref() == Some(&reason) {
-        return;
-    }
-    let before = pass.state.announced.replace(reason.clone());
-    let Some(known) = Reason::ALL.iter().find(|r| r.as_str() == reason) else { return };
-    if status == "True" {
-        // The first sync is what everybody expects: it is worth no event. The end of trouble is.
-        if before.is_some() {
-            pass.notes.push(super::pass::Note { warning: false, reason: known.as_str(), text: message });
-        }
-    } else {
-        pass.notes.push(super::pass::Note {
-            warning: *known != Reason::Suspended,
-            reason: known.as_str(),
-            text: message,
-        });
-    }
-}
-
-async fn publish(pass: &mut Pass<'_>) {
-    use kube::Resource as _;
-    let notes = std::mem::take(&mut pass.notes);
-    if notes.is_empty() {
-        return;
-    }
-    let about = pass.vs.object_ref(&());
-    for note in notes {
-        tracing::info!(
-            namespace = %pass.key.namespace, name = %pass.vs.name_any(), reason = note.reason, text = %note.text, "event"
-        );
-        pass.ctx.events.publish(about.clone(), note.warning, note.reason, note.text).await;
     }
 }
 

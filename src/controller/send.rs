@@ -79,7 +79,7 @@ impl Pass<'_> {
         for one in &due {
             transition::begin(&mut self.rows[one.row], Intent { write: one.write, cause: one.cause, at });
         }
-        let status = super::reconcile::intent_status(self, intent);
+        let status = super::outcome::intent_status(self, intent);
         if let Err(error) = self.save_once(status).await {
             self.rows = before;
             return Err(error);
@@ -245,6 +245,10 @@ impl Pass<'_> {
                 if due.cause == Some(Cause::Reassert) {
                     memo.reasserted.push(now);
                 }
+                // Put right: from here on it counts again for a freeze.
+                let mut excused = handle.remote.excused.lock().unwrap_or_else(PoisonError::into_inner);
+                excused.remove(&(connection.as_str().into(), name.as_str().into()));
+                drop(excused);
                 self.verified.insert((connection, name));
                 // Acknowledged, but not settled: what settles it is decided at once, and waited for.
                 self.rows[due.row].unsettled_since().is_some()

@@ -97,6 +97,11 @@ impl Kelvin {
                     listing.entries.push(entry);
                 }
             }
+            let more =
+                page.pagination.as_ref().and_then(|p| p.next_page.as_deref()).is_some_and(|next| !next.is_empty());
+            if more && read == 0 && after_empty && listing.entries.is_empty() {
+                return Err(answer.unreadable("the pages of the list are empty and name others all the same"));
+            }
             let next = match page.pagination {
                 // An empty page that names another is a contradiction: one more is read before the list is taken for complete.
                 Some(pagination) => pagination.next_page.filter(|next| !next.is_empty() && (read > 0 || !after_empty)),

@@ -29,5 +29,11 @@ pub(crate) fn canonical(stamp: &str) -> Option<String> {
 
 /// An HTTP date (`Date`, `Retry-After`).
 pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.trim()).ok()
+    let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+    parser.parse_timestamp(text.trim()).ok().or_else(|| {
+        // The last day of the year 9999, which servers send for "never again", is past what a timestamp holds. A year less is as
+        // long; without the day of the week, which would be another one.
+        let (_, date) = text.trim().split_once(", ")?;
+        parser.parse_timestamp(date.replacen(" 9999 ", " 9998 ", 1)).ok()
+    })
 }

@@ -15,6 +15,7 @@ mod generated;
 mod inputs;
 mod projection;
 mod pushing;
+mod regressions;
 mod trouble;
 mod trouble_auth;
 mod trouble_breaker;

@@ -1,12 +1,8 @@
-//! Throw-away reproductions.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
-
-#[path = "../common/mod.rs"]
-mod common;
+//! Traces that once broke a promise of the documents, replayed on the running operator.
 
 use std::time::Duration;
 
-use common::{Kind, Remote, Scene, entry, generated, inline};
+use crate::common::{Kind, Scene, entry, generated, inline};
 use devkit::remotes::{Action, Fault, Op};
 use serde_json::json;
 
@@ -275,22 +271,6 @@ async fn t14_late_update_of_an_object_that_is_gone() {
     assert_eq!(remote.value("a").as_deref(), Some("of two"), "{:?}", remote.history("a"));
 }
 
-/// T17: a key that goes while the object is suspended.
-#[tokio::test]
-async fn t17_suspended_does_not_delete() {
-    let scene = Scene::new("t17").await;
-    let remote = scene.remote(Kind::Kelvin).await;
-    scene.connect(&remote).await;
-    let both = json!([inline("A", "a", "a"), inline("B", "b", "b")]);
-    let spec = json!({"connectionRef": {"name": "kelvin"}, "deletionPolicy": "Delete", "data": both});
-    scene.vault_secret("app", spec).await;
-    scene.ready("app").await;
-    scene.edit("app", json!({"suspend": true, "data": [inline("A", "a", "a")]})).await;
-    scene.not_ready("app", "Suspended").await;
-    pause(6).await;
-    assert_eq!(remote.count(Op::Delete), 0);
-}
-
 /// T18: a key that nobody uses any more.
 #[tokio::test]
 async fn t18_old_key_is_left_alone() {
@@ -322,5 +302,21 @@ async fn t19_forbidden_escrow_and_other_keys() {
     scene.remote_has(&remote, "b", "b").await;
 }
 
-#[allow(dead_code)]
-fn unused(_: &Remote) {}
+/// T21: more values change at once than a turn allows.
+#[tokio::test]
+async fn t21_more_than_a_turn_allows() {
+    let scene = Scene::new("t21").await;
+    let remote = scene.remote(Kind::Kelvin).await;
+    let limits = json!({"requestsPerMinute": 60, "burst": 2, "maxInFlight": 2, "timeout": "5s", "settle": "1s"});
+    scene.connect_as("kelvin", &remote, json!({"limits": limits, "probeInterval": "300s"})).await;
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let data = |value: &str| -> Vec<_> { names.iter().map(|n| inline(&n.to_uppercase(), n, value)).collect() };
+    scene.vault_secret("app", json!({"connectionRef": {"name": "kelvin"}, "data": data("one")})).await;
+    scene.ready("app").await;
+    pause(3).await;
+    scene.edit("app", json!({"data": data("two")})).await;
+    for name in names {
+        scene.remote_has(&remote, name, "two").await;
+    }
+    scene.ready("app").await;
+}

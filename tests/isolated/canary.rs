@@ -81,26 +81,30 @@ impl Stage {
     }
 }
 
+/// A life with every kind of error at one of the remotes.
+async fn life_at(stage: &Stage, kind: Kind) {
+    let scene = &stage.scene;
+    let remote = stage.remote(kind).await;
+    scene.connect(&remote).await;
+    let app = stage.app(&remote).await;
+    troubles::at_the_remote(stage, &remote).await;
+    troubles::of_values(stage, &remote, &app).await;
+    troubles::with_others(stage, &remote).await;
+    troubles::of_credentials(stage, &remote).await;
+    if kind == Kind::Kelvin {
+        troubles::with_tokens(stage, &remote).await;
+    }
+    scene.edit(&app, json!({"data": [generated("PASSWORD", &kind.name("password"), 2)]})).await;
+    scene.ready(&app).await;
+    let again = scene.expect("Secret", &app).await.secret_value("PASSWORD").unwrap();
+    stage.keep("generated again", String::from_utf8(again).unwrap());
+}
+
 #[tokio::test]
 async fn r14_secrets_stay_secret() {
     let stage = Stage { scene: Scene::isolated("canary", &["--log-level=trace"]).await, secrets: Mutex::default() };
     let scene = &stage.scene;
-    for kind in [Kind::Kelvin, Kind::Dreadnode, Kind::Mixpeek] {
-        let remote = stage.remote(kind).await;
-        scene.connect(&remote).await;
-        let app = stage.app(&remote).await;
-        troubles::at_the_remote(&stage, &remote).await;
-        troubles::of_values(&stage, &remote, &app).await;
-        troubles::with_others(&stage, &remote).await;
-        troubles::of_credentials(&stage, &remote).await;
-        if kind == Kind::Kelvin {
-            troubles::with_tokens(&stage, &remote).await;
-        }
-        scene.edit(&app, json!({"data": [generated("PASSWORD", &kind.name("password"), 2)]})).await;
-        scene.ready(&app).await;
-        let again = scene.expect("Secret", &app).await.secret_value("PASSWORD").unwrap();
-        stage.keep("generated again", String::from_utf8(again).unwrap());
-    }
+    futures::future::join_all([Kind::Kelvin, Kind::Dreadnode, Kind::Mixpeek].map(|kind| life_at(&stage, kind))).await;
     scene.operator.crash().await;
     scene.ready("app-kelvin").await;
     let places = places::everywhere(scene).await;

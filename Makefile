@@ -12,7 +12,7 @@ CRDS := vaultsecrets.yaml vaultconnections.yaml clustervaultconnections.yaml
 DEVKIT := $(CARGO) run --quiet --package devkit --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit controlplane remotes fmt lint docs generate check-generated deny clean
+.PHONY: help demo test test-unit bench controlplane remotes fmt lint docs generate check-generated deny clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ test: test-unit ## Run every test: the pure ones first, then those against a rea
 
 test-unit: ## Run the tests that need no API server
 	$(CARGO) test --workspace --lib --bins $(ARGS)
+
+bench: ## Measure latency and cold start of the optimised operator against a real API server; prints figures
+	@$(DEVKIT) controlplane >/dev/null
+	$(CARGO) bench --bench latency --bench cold_start
 
 controlplane: ## Print the folder with kube-apiserver, etcd and kubectl (make -s controlplane); builds them the first time
 	$(DEVKIT) controlplane

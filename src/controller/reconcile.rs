@@ -114,6 +114,8 @@ async fn run(
     let adopted_all = !choice.undecided;
     mark_adoption(&pass, &choice, &mut base);
     let due = forget(&mut pass, choice, forgotten);
+    // What is left is told before the first write takes it out of the ledger: nothing would know of it after a crash.
+    publish(&mut pass).await;
     let mut again = false;
     let groups = by_lane(due);
     let asked: Vec<_> = groups.iter().map(|g| Arc::clone(&g[0].handle.remote.lane)).collect();

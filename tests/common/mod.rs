@@ -16,6 +16,7 @@ mod operator;
 mod remote;
 mod scene;
 mod setup;
+mod spellings;
 mod versions;
 mod wait;
 
@@ -30,6 +31,7 @@ pub use operator::{Operator, OperatorOptions};
 pub use remote::{Kind, Remote};
 pub use scene::Scene;
 pub use setup::{Synced, entry, generated, inline, merged};
+pub use spellings::{hexadecimal, spellings};
 pub use versions::Versions;
 
 /// Long enough for the slowest machine. Nothing waits that long unless it fails.

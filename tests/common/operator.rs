@@ -225,6 +225,11 @@ impl Operator {
         wanted.filter_map(|(_, number)| number.parse::<f64>().ok()).sum()
     }
 
+    /// Its process id.
+    pub fn process_id(&self) -> u32 {
+        self.with(Process::id)
+    }
+
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
         let id = self.with(Process::id);

@@ -58,14 +58,6 @@ pub async fn converges(scene: &Scene, remotes: &[Arc<Remote>], world: &RefCell<W
         assert!(began.elapsed() < PATIENCE, "{when} it does not converge: {problem}");
         if began.elapsed() > SETTLED && told != problem {
             println!("{when}, {:.0?}: {problem}", began.elapsed());
-            let metrics = scene.operator.metrics().await;
-            let gauges = metrics.lines().filter(|l| !l.starts_with('#') && !l.contains("bucket") && !l.ends_with(" 0"));
-            println!("{}", gauges.collect::<Vec<_>>().join("\n"));
-            for remote in remotes {
-                for r in remote.requests().iter().rev().take(40) {
-                    println!("{} {} {:?}", r.at, r.line, r.status);
-                }
-            }
             told = problem;
         }
         tokio::time::sleep(POLL).await;
@@ -88,7 +80,7 @@ async fn first_problem(scene: &Scene, remotes: &[Arc<Remote>], world: &RefCell<W
             let value = remotes[app.remote].value(&names["GENERATED"]).unwrap_or_default();
             let key = (name.clone(), app.epoch);
             let known = world.borrow_mut().generated.entry(key).or_insert_with(|| value.clone()).clone();
-            assert_eq!(known, value, "{name} has another value for the same epoch");
+            assert_eq!(known, value, "{name} has another value for epoch {}", app.epoch);
         }
     }
     for name in deleted {

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::runtime::utils::Backoff as Resettable;
+use kube::runtime::watcher::DefaultBackoff;
 use rand::Rng as _;
 
 use crate::sync::plan::after;
@@ -11,6 +13,28 @@ use crate::sync::plan::after;
 #[must_use]
 pub fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(rand::rng().random_range(0.8..1.2))
+}
+
+/// The longest wait of a watch that failed: what changes meanwhile is not seen before its end.
+const LONGEST_BLIND: Duration = Duration::from_secs(5);
+
+/// Waits between the attempts of a watch: kube's own, which double and are spread, but held short. Kube's go up to a minute, and
+/// an outage that follows another begins where that one ended, because a watch that is taken up again without news resets nothing.
+#[derive(Default)]
+pub struct WatchBackoff(DefaultBackoff);
+
+impl Iterator for WatchBackoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|wait| wait.min(jittered(LONGEST_BLIND)))
+    }
+}
+
+impl Resettable for WatchBackoff {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
 }
 
 /// How a failure is tried again.
@@ -74,6 +98,13 @@ mod tests {
 
     fn at(s: i64) -> Timestamp {
         Timestamp::from_second(s).unwrap()
+    }
+
+    #[test]
+    fn a_watch_is_never_blind_for_long() {
+        let waits: Vec<_> = WatchBackoff::default().take(20).collect();
+        assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(6)), "{waits:?}");
+        assert!(waits[0] < Duration::from_secs(2), "{waits:?}");
     }
 
     #[test]

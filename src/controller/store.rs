@@ -15,6 +15,7 @@ use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use super::backoff::WatchBackoff;
 use super::watch_metadata::{config, watch_error};
 use crate::remote::lane::ObjectKey;
 
@@ -83,7 +84,7 @@ pub async fn watch<K>(
 ) where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
-    let stream = watcher(api, config()).default_backoff();
+    let stream = watcher(api, config()).backoff(WatchBackoff::default());
     let mut stream = std::pin::pin!(stream.take_until(end.cancelled_owned()));
     let mut held: HashSet<ObjectKey> = HashSet::new();
     let apply = |object: DeserializeGuard<K>| {

@@ -14,6 +14,7 @@ use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use super::backoff::WatchBackoff;
 use super::context::Context;
 use super::refs::{Known, Ref, RefKind};
 
@@ -45,7 +46,7 @@ pub async fn watch_refs<K>(
         Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
         None => Api::all(ctx.client.clone()),
     };
-    let stream = watcher(api, config()).default_backoff();
+    let stream = watcher(api, config()).backoff(WatchBackoff::default());
     let mut stream = std::pin::pin!(stream.take_until(end.cancelled_owned()));
     let mut held: HashSet<(Arc<str>, Arc<str>)> = HashSet::new();
     while let Some(event) = stream.next().await {
@@ -143,7 +144,7 @@ pub async fn watch_namespaces(
     end: CancellationToken,
 ) {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.client.clone());
-    let stream = watcher(api, config()).default_backoff();
+    let stream = watcher(api, config()).backoff(WatchBackoff::default());
     let mut stream = std::pin::pin!(stream.take_until(end.cancelled_owned()));
     let mut held = HashSet::new();
     let mut ready = false;

@@ -100,7 +100,7 @@ async fn f3_stranger_who_comes_and_goes() {
     scene.vault_secret("app", spec(kind, "the-value")).await;
     scene.eventually("the create is at the remote", async || remote.faults().hits(create) == 1).await;
     remote.foreign_put("the-value", "theirs");
-    let over = |app: &Object| app.row("the-value").is_some_and(|row| row.text("/attempt/unsettledSince") != "");
+    let over = |app: &Object| app.row("the-value").is_some_and(|row| !row.text("/attempt/unsettledSince").is_empty());
     scene.until("VaultSecret", "app", "has had no answer", over).await;
     scene.two_more_probes(&remote).await;
     // His, as the list says; but ours may still land, so the claim stays.

@@ -101,7 +101,6 @@ async fn life_at(stage: &Stage, kind: Kind) {
 }
 
 #[tokio::test]
-#[ignore = "waits in vain for one of its troubles; not green yet"]
 async fn r14_secrets_stay_secret() {
     let stage = Stage { scene: Scene::isolated("canary", &["--log-level=trace"]).await, secrets: Mutex::default() };
     let scene = &stage.scene;

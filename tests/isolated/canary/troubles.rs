@@ -1,7 +1,5 @@
 //! Every kind of error that an operator can have with a secret in its hands.
 
-use std::time::Duration;
-
 use super::*;
 use devkit::remotes::{Action, Fault, Hint};
 
@@ -220,13 +218,14 @@ pub async fn with_tokens(stage: &Stage, remote: &Remote) {
         scene.eventually("a login fails", async || remote.faults().hits(fault) >= 1).await;
         remote.faults().clear();
         // A refused credential is tried again after a minute, a renewed one at once.
-        let note = json!({"stringData": {"note": uuid::Uuid::new_v4().to_string()}});
-        scene.patch("Secret", "kelvin-credentials", note).await;
+        let renewed = stage.credential("renewed after a failed login");
+        remote.rotate(&renewed);
+        scene.patch("Secret", "kelvin-credentials", json!({"stringData": remote.credentials_with(&renewed)})).await;
         scene
             .eventually("it is connected", async || {
                 scene.expect("VaultConnection", "kelvin").await.ready().reason == "Connected"
             })
             .await;
     }
-    tokio::time::timeout(Duration::from_secs(60), scene.ready("app-kelvin")).await.unwrap();
+    scene.ready("app-kelvin").await;
 }

@@ -4,6 +4,8 @@ pub mod condition;
 pub mod connection;
 pub mod duration;
 pub mod names;
+pub mod target;
+pub mod value;
 pub mod vault_secret;
 
 pub use condition::{ConnectionReason, Reason};

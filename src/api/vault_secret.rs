@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::GoDuration;
 pub use super::target::{CreationPolicy, Target, TargetTemplate, TemplateMetadata, When};
-pub use super::value::{Bytes, BytesEncoding, Encoding, Generate, InlineValue, KeyRef, Password, Uuid, ValueFrom};
+pub use super::value::{
+    Bytes, BytesEncoding, Curve, EcKey, Encoding, Generate, InlineValue, KeyRef, Password, RsaKey, SshKey, SshKeyType,
+    Uuid, ValueFrom,
+};
 use crate::sync::ledger::Row;
 
 /// What is wanted: values, where they go at the remote, and the Secret that shows them.

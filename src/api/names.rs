@@ -24,6 +24,9 @@ pub const MADE_FOR: &str = "vaultsecret.dev/made-for";
 /// Annotation on an escrow Secret: which values it holds, for which entries they were made.
 pub const ESCROW_INDEX: &str = "vaultsecret.dev/escrow-index";
 
+/// Prefix of the annotation that restarts a workload: its name is that of the VaultSecret, its value names a set of values.
+pub const RESTART_PREFIX: &str = "restart.vaultsecret.dev/";
+
 /// Label on every Secret that the operator made: `target`, `escrow` or `key-ring`.
 pub const ROLE: &str = "vaultsecret.dev/role";
 

@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::duration::GoDuration;
+
 /// A value in the spec. Its `Debug` output shows nothing, because people put secrets there all the same.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -70,6 +72,48 @@ pub struct Generate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub epoch: Option<i64>,
+    /// Makes the value anew at this interval, up to a tenth earlier. At least 10s; 0 or absent: off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+(\\\\.[0-9]+)?(ns|us|ms|s|m|h))+$|^0$') && (duration(self) == duration('0s') || duration(self) >= duration('10s'))").message("must be a duration of at least 10s, such as 720h, or 0 for off"))]
+    #[schemars(length(max = 32))]
+    pub rotate_every: Option<GoDuration>,
+    /// When `rotateEvery` may make a value anew, in UTC. None: at any time. A new `epoch` does not wait for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub rotation_windows: Vec<RotationWindow>,
+    /// Whether the Secret shows the value before the last rotation too, as `<key>.previous`. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_previous: Option<bool>,
+}
+
+/// A time of the week.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationWindow {
+    /// Days on which it opens. None: every day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7))]
+    pub days: Vec<Day>,
+    /// When it opens, in UTC, such as `02:30`.
+    #[schemars(regex(pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
+    pub start: String,
+    /// How long it stays open, at most 24h.
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+(\\\\.[0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('24h')").message("must be a duration of more than 0 and at most 24h, such as 2h"))]
+    #[schemars(length(max = 32))]
+    pub duration: GoDuration,
+}
+
+/// Days of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Day {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
 }
 
 /// Policy of a generated password; the fields of the External Secrets Operator's generator.

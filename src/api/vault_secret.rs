@@ -6,10 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::GoDuration;
-pub use super::target::{CreationPolicy, Target, TargetTemplate, TemplateMetadata, When};
+pub use super::target::{CreationPolicy, RestartKind, RestartTarget, Target, TargetTemplate, TemplateMetadata, When};
 pub use super::value::{
-    Bytes, BytesEncoding, Curve, EcKey, Encoding, Generate, InlineValue, KeyRef, Password, RsaKey, SshKey, SshKeyType,
-    Uuid, ValueFrom,
+    Bytes, BytesEncoding, Curve, Day, EcKey, Encoding, Generate, InlineValue, KeyRef, Password, RotationWindow, RsaKey,
+    SshKey, SshKeyType, Uuid, ValueFrom,
 };
 use crate::sync::ledger::Row;
 
@@ -62,6 +62,10 @@ pub struct VaultSecretSpec {
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(\\\\.[0-9]+)?(ns|us|ms|s|m|h))+$|^0$') && (duration(self) == duration('0s') || duration(self) >= duration('5s'))").message("must be a duration of at least 5s, such as 24h, or 0 for off"))]
     #[schemars(length(max = 32))]
     pub reassert_interval: Option<GoDuration>,
+    /// Workloads that are restarted once the Secret shows changed values; never for anything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"]))]
+    pub rollout_restart_targets: Vec<RestartTarget>,
     /// Stops writing. Does not stop deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,

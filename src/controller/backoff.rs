@@ -48,6 +48,8 @@ pub struct Pace {
 
 /// Failures that pass by themselves.
 pub const TRANSIENT: Pace = Pace { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
+/// A decision on an object that is not as it was any more, and that cannot be read as it is.
+pub const OVERTAKEN: Pace = Pace { first: Duration::from_millis(20), longest: Duration::from_secs(30) };
 /// A target that is somebody else's, or cannot be written. A change of it wakes the object anyway.
 pub const TARGET: Pace = Pace { first: Duration::from_secs(5), longest: Duration::from_secs(600) };
 /// Failures that a person has to mend.

@@ -11,6 +11,8 @@ pub mod credentials;
 pub mod desired;
 pub mod entries;
 pub mod events;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod keys;
 pub mod namespaces;
 pub mod object;
@@ -25,6 +27,7 @@ pub mod route;
 pub mod save;
 pub mod scrape;
 pub mod send;
+pub mod shown;
 pub mod store;
 pub mod values;
 pub mod watch_metadata;

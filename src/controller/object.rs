@@ -65,6 +65,8 @@ impl Memo {
 pub struct ObjectState {
     /// uid of the object that this is about; another one of the same name starts anew.
     pub uid: String,
+    /// When this process first saw it.
+    pub known_since: Option<Timestamp>,
     /// The object after our own last write, until the watch has shown it.
     pub latest: Option<Arc<VaultSecret>>,
     /// Rows that were read before, by connection and remote name.

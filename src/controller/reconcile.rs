@@ -43,6 +43,7 @@ pub enum ReconcileError {
 pub async fn reconcile(ctx: &Arc<Context>, key: &ObjectKey, shown: Arc<VaultSecret>) -> Duration {
     let mut state = ctx.objects.take(key);
     let vs = state.newest(shown);
+    state.known_since.get_or_insert(ctx.clock.now());
     let began = tokio::time::Instant::now();
     let result = run(ctx, key, &mut state, Arc::clone(&vs)).await;
     let (outcome, wait) = match result {
@@ -116,6 +117,8 @@ async fn run(
     let mut base = pass.old_status();
     base.last_handled_force_push = marks.or(base.last_handled_force_push);
     let forgotten = std::mem::take(&mut choice.forgotten);
+    let deleted = choice.due.iter().filter(|due| due.write == Write::Delete).map(|due| due.row);
+    values::give_up(&pass, forgotten.iter().copied().chain(deleted)).await?;
     let adopted_all = !choice.undecided;
     mark_adoption(&pass, &choice, &mut base);
     let due = forget(&mut pass, choice, forgotten);

@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
+use super::connections::ConnectionHandle;
 use super::desired::{Issue, check};
 use super::entries::EntryId;
+use super::keys::ConnectionKey;
 use super::pass::{Pass, Want};
 use super::refs::{Known, Ref};
 use crate::api::Reason;
 use crate::api::vault_secret::DataEntry;
 use crate::kube_error::CALL_LIMIT;
 use crate::remote::spec;
+use crate::source::api_error::ApiFailure;
 use crate::source::encoding::encode;
 use crate::source::escrow::{self, EntryId as EscrowEntry, EscrowError, WantedValue, escrow_name};
 use crate::source::reference::{Namespaced, SourceError, SourceKind, SourceRef, Sources, read_all};
@@ -173,16 +178,12 @@ async fn escrow(pass: &Pass<'_>) -> Result<Option<escrow::Escrow>, ReadError> {
     if wanted.is_empty() {
         return Ok(None);
     }
-    let owner = escrow::Owner {
-        name: pass.key.name.to_string(),
-        namespace: pass.key.namespace.to_string(),
-        uid: pass.uid(),
-        delete_policy: pass.vs.spec.deletion(),
-    };
+    let owner = escrow_owner(pass);
     let of = Ref::secret(&pass.key.namespace, &escrow_name(&pass.key.name));
     let before = pass.ctx.refs.known(&of);
     let salvage = if before == Known::Gone { salvage(pass, &wanted).await? } else { BTreeMap::new() };
-    let ensured = escrow::ensure(pass.ctx.client.clone(), &owner, &wanted, &salvage);
+    let settled = |entry: &EscrowEntry| is_settled(pass, entry);
+    let ensured = escrow::ensure(pass.ctx.client.clone(), &owner, &wanted, &salvage, &settled);
     let made = tokio::time::timeout(CALL_LIMIT, ensured)
         .await
         .map_err(|_| ReadError::Api("the API server did not answer in time".to_owned()))??;
@@ -190,6 +191,54 @@ async fn escrow(pass: &Pass<'_>) -> Result<Option<escrow::Escrow>, ReadError> {
         pass.ctx.refs.note(&of, &before, Known::At(version.as_str().into()));
     }
     Ok(Some(made))
+}
+
+fn escrow_owner(pass: &Pass<'_>) -> escrow::Owner {
+    escrow::Owner {
+        name: pass.key.name.to_string(),
+        namespace: pass.key.namespace.to_string(),
+        uid: pass.uid(),
+        delete_policy: pass.vs.spec.deletion(),
+    }
+}
+
+/// Rows are about to go out of the ledger: what the escrow says of their entries must not outlive them.
+///
+/// # Errors
+/// When the API server fails: the rows stay then.
+pub async fn give_up(pass: &Pass<'_>, going: impl Iterator<Item = usize>) -> Result<(), ReadError> {
+    let going: Vec<(&str, &str)> = going.map(|row| pass.rows[row].id()).collect();
+    if going.is_empty() || pass.is_deleting() {
+        // The index of an object that goes is the next one's, of the same name, to read.
+        return Ok(());
+    }
+    let owner = escrow_owner(pass);
+    let settled = |entry: &EscrowEntry| going.contains(&(&*entry.connection, &*entry.remote_name));
+    match limited(escrow::give_up(pass.ctx.client.clone(), &owner, &settled)).await? {
+        // A Secret that is not ours to read, or none of ours, makes nothing ours.
+        Err(EscrowError::Api(error)) if error.failure == ApiFailure::Forbidden => Ok(()),
+        Err(error @ (EscrowError::Api(_) | EscrowError::Contended { .. })) => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether an entry that was picked up with an escrow is in this object's own ledger by now, or gone.
+fn is_settled(pass: &Pass<'_>, entry: &EscrowEntry) -> bool {
+    let id = (&*entry.connection, &*entry.remote_name);
+    if pass.rows.iter().any(|row| row.id() == id && row.holds()) {
+        return true;
+    }
+    let connection = ConnectionKey::parse(&entry.connection, &pass.key.namespace);
+    let handle = connection.and_then(|key| pass.ctx.connections.get(&key)).filter(|c| c.frozen().is_none());
+    handle.is_some_and(|handle| is_gone(pass, &handle, &entry.remote_name, pass.state.known_since))
+}
+
+/// Whether a list that counts for what was read at that time shows that there is no such entry.
+fn is_gone(pass: &Pass<'_>, handle: &ConnectionHandle, name: &str, read_at: Option<Timestamp>) -> bool {
+    let Some(read_at) = read_at else { return false };
+    let id = EntryId { remote: Arc::clone(&handle.remote.base), name: name.into() };
+    let trace = pass.ctx.entries.trace(&id, read_at);
+    handle.remote.snapshot().is_some_and(|list| counts(list.span, &trace) && !list.entries.contains_key(name))
 }
 
 fn wanted_values(pass: &Pass<'_>) -> Vec<WantedValue> {
@@ -212,13 +261,8 @@ fn wanted_values(pass: &Pass<'_>) -> Vec<WantedValue> {
 /// Whether a list that counts shows that there is no such entry.
 fn is_absent(pass: &Pass<'_>, row: &Row) -> bool {
     let Some(handle) = pass.route.handle.as_ref().filter(|_| row.state != EntryState::Conflict) else { return false };
-    let Some(memo) = pass.state.memos.get(&(row.connection.clone(), row.remote_name.clone())) else { return false };
-    let id = EntryId { remote: Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
-    let trace = pass.ctx.entries.trace(&id, memo.read_at);
-    handle
-        .remote
-        .snapshot()
-        .is_some_and(|list| counts(list.span, &trace) && !list.entries.contains_key(&row.remote_name))
+    let memo = pass.state.memos.get(&(row.connection.clone(), row.remote_name.clone()));
+    is_gone(pass, handle, &row.remote_name, memo.map(|memo| memo.read_at))
 }
 
 /// Generated values that the target still shows, for an escrow that was deleted by hand: only those whose fingerprint is the

@@ -73,6 +73,28 @@ async fn b33_escrow_outlives_its_object_under_retain(kind: Kind) {
     assert!(made.remote.history(&made.entry).iter().all(|value| *value == made.value));
 }
 
+/// What was picked up with an escrow is ours once: forgotten after that, it is somebody else's like any other.
+async fn b33_inherited_entry_is_inherited_once(kind: Kind) {
+    let scene = Scene::new("b33-once").await;
+    let remote = scene.remote(kind).await;
+    scene.connect(&remote).await;
+    let made = password(&scene, remote, "Retain").await;
+    scene.delete("VaultSecret", "app").await;
+    scene.gone("VaultSecret", "app").await;
+    let again = password(&scene, std::sync::Arc::clone(&made.remote), "Retain").await;
+    let calls = made.remote.write_calls();
+    scene.edit("app", json!({"data": [inline("OTHER", &kind.name("other"), "a value")]})).await;
+    let without = |app: &Object| app.is_ready() && app.row(&made.entry).is_none();
+    scene.until("VaultSecret", "app", "has forgotten the entry", without).await;
+    made.remote.foreign_put(&made.entry, "theirs");
+    scene.edit("app", json!({"data": [generated("PASSWORD", &made.entry, 1)]})).await;
+    scene.not_ready("app", "RemoteEntryExists").await;
+    scene.two_more_probes(&made.remote).await;
+    assert_eq!(made.remote.value(&made.entry).as_deref(), Some("theirs"));
+    assert_eq!(made.remote.write_calls(), calls + 1, "nothing but the other key");
+    assert!(scene.expect("Secret", "app-escrow").await.values().contains(&again.value), "its value is kept");
+}
+
 async fn b33_escrow_goes_under_delete(kind: Kind) {
     let scene = Scene::new("b33-delete").await;
     let remote = scene.remote(kind).await;
@@ -156,5 +178,6 @@ for_each_remote!(
     b33_escrow_is_rebuilt,
     b33_escrow_outlives_its_object_under_retain,
     b33_escrow_goes_under_delete,
+    b33_inherited_entry_is_inherited_once,
     b33_kinds_of_value,
 );

@@ -75,6 +75,8 @@ pub struct ObjectState {
     pub backoff: Backoff,
     /// Passes in a row that were overtaken: what they decided on was not as it was any more.
     pub overtaken: Backoff,
+    /// Values that the API server did not let us read.
+    pub source_backoff: Backoff,
     /// Failures of the target.
     pub target_backoff: Backoff,
     /// Reason of `Ready` that an event was published for last.

@@ -111,6 +111,14 @@ async fn run(
         choice = choose(&mut pass, values.as_ref());
     }
     note_values(&mut pass, values.as_ref());
+    match &values {
+        Some(values) if values.refused => {
+            let next = pass.state.source_backoff.failed(backoff::REFUSED, ctx.clock.now(), jittered);
+            pass.look_again(next);
+        }
+        Some(_) => pass.state.source_backoff.reset(),
+        None => {}
+    }
     if let Some(wait) = await_list(&mut pass, &choice) {
         return Ok(wait);
     }

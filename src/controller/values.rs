@@ -15,7 +15,7 @@ use crate::api::Reason;
 use crate::api::vault_secret::DataEntry;
 use crate::kube_error::CALL_LIMIT;
 use crate::remote::spec;
-use crate::source::api_error::ApiFailure;
+use crate::source::api_error::{ApiError, ApiFailure};
 use crate::source::encoding::encode;
 use crate::source::escrow::{self, EntryId as EscrowEntry, EscrowError, WantedValue, escrow_name};
 use crate::source::reference::{Namespaced, SourceError, SourceKind, SourceRef, Sources, read_all};
@@ -42,6 +42,8 @@ pub struct Values {
     pub by_index: Vec<Result<Value, Issue>>,
     /// Entries of an earlier VaultSecret of this name, which are ours without being taken over.
     pub inherited: Vec<EscrowEntry>,
+    /// The API server refused something, and nothing tells when it does so no more.
+    pub refused: bool,
 }
 
 /// Why nothing can be said of the values: another try may succeed.
@@ -110,11 +112,16 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
     note_versions(pass, &sources, &before);
     let escrow = match escrow(pass).await {
         Ok(escrow) => Ok(escrow),
+        Err(ReadError::Escrow(EscrowError::Api(error))) if is_refused(&error) => {
+            Err(Issue::new(Reason::SourceMissing, error.to_string()))
+        }
         Err(ReadError::Escrow(error)) if !matches!(error, EscrowError::Api(_) | EscrowError::Contended { .. }) => {
             Err(Issue::new(Reason::TargetConflict, error.to_string()))
         }
         Err(error) => return Err(error),
     };
+    let refused = sources.iter().any(|(_, source)| source.as_ref().is_err_and(SourceError::is_forbidden))
+        || escrow.as_ref().is_err_and(|issue| issue.reason == Reason::SourceMissing);
     let mut by_index = Vec::with_capacity(data.len());
     for (entry, reference) in data.iter().zip(&references) {
         if let Some(issue) = check(entry) {
@@ -141,7 +148,15 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
         by_index.push(raw.and_then(|(raw, version)| gate(pass, entry, raw, version)));
     }
     let inherited = escrow.ok().flatten().map(|e| e.made_for_entries.into_iter().collect()).unwrap_or_default();
-    Ok(Values { by_index, inherited })
+    Ok(Values { by_index, inherited, refused })
+}
+
+/// Whether the API server will say the same again until a person mends it.
+fn is_refused(error: &ApiError) -> bool {
+    matches!(
+        error.failure,
+        ApiFailure::Forbidden | ApiFailure::QuotaExceeded | ApiFailure::Invalid | ApiFailure::TooLarge
+    )
 }
 
 fn generated(entry: &DataEntry, escrow: Option<&escrow::Escrow>) -> Result<(SecretValue, String), Issue> {
@@ -297,7 +312,10 @@ async fn salvage(pass: &Pass<'_>, wanted: &[WantedValue]) -> Result<BTreeMap<Str
                     found.insert(key.clone(), source.value.clone());
                 }
             }
-            Err(SourceError::Api(error)) => return Err(ReadError::Api(error.to_string())),
+            // A new value is made only where it is known that there is no old one.
+            Err(SourceError::Api(error) | SourceError::Forbidden { error, .. }) => {
+                return Err(EscrowError::Api(error.clone()).into());
+            }
             Err(_) => {}
         }
     }

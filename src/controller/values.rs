@@ -196,9 +196,8 @@ async fn escrow(pass: &Pass<'_>) -> Result<Option<escrow::Escrow>, ReadError> {
     let owner = escrow_owner(pass);
     let of = Ref::secret(&pass.key.namespace, &escrow_name(&pass.key.name));
     let before = pass.ctx.refs.known(&of);
-    let salvage = if before == Known::Gone { salvage(pass, &wanted).await? } else { BTreeMap::new() };
-    let settled = |entry: &EscrowEntry| is_settled(pass, entry);
-    let ensured = escrow::ensure(pass.ctx.client.clone(), &owner, &wanted, &salvage, &settled);
+    let ledger = Ledger(pass);
+    let ensured = escrow::ensure(pass.ctx.client.clone(), &owner, &wanted, &ledger);
     let made = tokio::time::timeout(CALL_LIMIT, ensured)
         .await
         .map_err(|_| ReadError::Api("the API server did not answer in time".to_owned()))??;
@@ -280,46 +279,53 @@ fn is_absent(pass: &Pass<'_>, row: &Row) -> bool {
     is_gone(pass, handle, &row.remote_name, memo.map(|memo| memo.read_at))
 }
 
-/// Generated values that the target still shows, for an escrow that was deleted by hand: only those whose fingerprint is the
-/// ledger's.
-async fn salvage(pass: &Pass<'_>, wanted: &[WantedValue]) -> Result<BTreeMap<String, SecretValue>, ReadError> {
-    let mut found = BTreeMap::new();
-    let name = pass.vs.spec.target_name(&pass.key.name).to_owned();
-    let pushed_before = wanted.iter().filter_map(|w| {
-        let row = pass.rows.iter().find(|r| r.key.as_deref() == Some(&w.key) && r.fingerprint.is_some())?;
-        let entry = pass.vs.spec.data.iter().find(|e| e.key == w.key)?;
-        Some((w.key.clone(), row, entry))
-    });
-    let candidates: Vec<(String, &Row, &DataEntry)> = pushed_before.collect();
-    if candidates.is_empty() {
-        return Ok(found);
+/// What the ledger, the list and the target say of an escrow.
+struct Ledger<'p>(&'p Pass<'p>);
+
+impl escrow::Witness for Ledger<'_> {
+    fn is_settled(&self, entry: &EscrowEntry) -> bool {
+        is_settled(self.0, entry)
     }
-    let namespaced = Namespaced::new(pass.ctx.client.clone(), &*pass.key.namespace);
-    let refs = candidates.iter().map(|(key, _, _)| SourceRef {
-        kind: SourceKind::Secret,
-        name: name.clone(),
-        key: key.clone(),
-    });
-    let read = limited(read_all(&namespaced, refs)).await?;
-    for (reference, source) in read.iter() {
-        let Some((key, row, entry)) = candidates.iter().find(|(k, _, _)| *k == reference.key) else { continue };
-        match source {
-            Ok(source) => {
-                let Ok(text) = encode(source.value.expose(), entry.encoding()) else { continue };
-                let recorded = row.fingerprint.as_deref();
-                let print = pass.ctx.keys.fingerprint_like(recorded, &pass.uid(), &row.remote_name, text.expose());
-                if recorded == Some(&print) {
-                    found.insert(key.clone(), source.value.clone());
-                }
-            }
-            // A new value is made only where it is known that there is no old one.
-            Err(SourceError::Api(error) | SourceError::Forbidden { error, .. }) => {
-                return Err(EscrowError::Api(error.clone()).into());
-            }
-            Err(_) => {}
+
+    /// Generated values that the target still shows, of an escrow that was deleted or edited by hand: only those whose fingerprint
+    /// is the ledger's.
+    async fn salvage(&self, lost: &[String]) -> Result<BTreeMap<String, SecretValue>, ApiError> {
+        let pass = self.0;
+        let mut found = BTreeMap::new();
+        let name = pass.vs.spec.target_name(&pass.key.name).to_owned();
+        let pushed_before = lost.iter().filter_map(|key| {
+            let row = pass.rows.iter().find(|r| r.key.as_ref() == Some(key) && r.fingerprint.is_some())?;
+            let entry = pass.vs.spec.data.iter().find(|e| e.key == *key)?;
+            Some((key, row, entry))
+        });
+        let candidates: Vec<(&String, &Row, &DataEntry)> = pushed_before.collect();
+        if candidates.is_empty() {
+            return Ok(found);
         }
+        let namespaced = Namespaced::new(pass.ctx.client.clone(), &*pass.key.namespace);
+        let refs: Vec<SourceRef> = candidates
+            .iter()
+            .map(|(key, _, _)| SourceRef { kind: SourceKind::Secret, name: name.clone(), key: (*key).clone() })
+            .collect();
+        let read = read_all(&namespaced, refs).await;
+        for (reference, source) in read.iter() {
+            let Some((key, row, entry)) = candidates.iter().find(|(k, _, _)| **k == reference.key) else { continue };
+            match source {
+                Ok(source) => {
+                    let Ok(text) = encode(source.value.expose(), entry.encoding()) else { continue };
+                    let recorded = row.fingerprint.as_deref();
+                    let print = pass.ctx.keys.fingerprint_like(recorded, &pass.uid(), &row.remote_name, text.expose());
+                    if recorded == Some(&print) {
+                        found.insert((*key).clone(), source.value.clone());
+                    }
+                }
+                // A new value is made only where it is known that there is no old one.
+                Err(SourceError::Api(error) | SourceError::Forbidden { error, .. }) => return Err(error.clone()),
+                Err(_) => {}
+            }
+        }
+        Ok(found)
     }
-    Ok(found)
 }
 
 fn watched(pass: &Pass<'_>, reference: &SourceRef) -> Ref {

@@ -58,6 +58,32 @@ async fn b33_escrow_is_rebuilt(kind: Kind) {
     assert_eq!(made.remote.history(&made.entry), [made.value]);
 }
 
+/// One key of it removed by hand comes back from the Secret, too; and where the Secret was changed as well, nothing is taken from
+/// there.
+async fn b33_lost_key_is_salvaged(kind: Kind) {
+    let scene = Scene::new("b33-key").await;
+    let remote = scene.remote(kind).await;
+    scene.connect(&remote).await;
+    let made = password(&scene, remote, "Retain").await;
+    let lose = async || scene.patch("Secret", "app-escrow", json!({"data": {"PASSWORD": null}})).await;
+    lose().await;
+    scene.secret_has("app-escrow", "PASSWORD", &made.value).await;
+    scene.ready("app").await;
+    scene.two_more_probes(&made.remote).await;
+    assert_eq!(made.remote.history(&made.entry), [made.value.clone()]);
+
+    scene.edit("app", json!({"suspend": true})).await;
+    scene.not_ready("app", "Suspended").await;
+    scene.patch("Secret", "app", json!({"stringData": {"PASSWORD": "of somebody"}})).await;
+    lose().await;
+    scene.edit("app", json!({"suspend": false})).await;
+    scene.ready("app").await;
+    let new = made.remote.value(&made.entry).unwrap();
+    scene.secret_text(&new);
+    assert!(new != "of somebody" && new != made.value);
+    scene.secret_has("app", "PASSWORD", &new).await;
+}
+
 /// Under Retain a VaultSecret of the same name picks up the value and the entries that it was made for.
 async fn b33_escrow_outlives_its_object_under_retain(kind: Kind) {
     let scene = Scene::new("b33-retain").await;
@@ -176,6 +202,7 @@ async fn b33_value_that_is_not_pushed() {
 for_each_remote!(
     b33_epoch_makes_one_new_value,
     b33_escrow_is_rebuilt,
+    b33_lost_key_is_salvaged,
     b33_escrow_outlives_its_object_under_retain,
     b33_escrow_goes_under_delete,
     b33_inherited_entry_is_inherited_once,

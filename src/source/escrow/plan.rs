@@ -192,6 +192,24 @@ pub fn disinherit(
     Ok(Some(secret))
 }
 
+/// Wanted values that the escrow has lost: it holds none, and none of another epoch was asked for. All of them where there is
+/// no escrow.
+///
+/// # Errors
+/// When its index cannot be read.
+pub fn lost(existing: Option<&Secret>, wanted: &[WantedValue]) -> Result<Vec<String>, EscrowError> {
+    let index = existing.map(read_index).transpose()?.unwrap_or_default();
+    let is_lost = |value: &&WantedValue| {
+        existing.is_none_or(|secret| stored(secret, &slot(&value.key)).is_none()) && same_epoch(&index, value)
+    };
+    Ok(wanted.iter().filter(is_lost).map(|value| value.key.clone()).collect())
+}
+
+/// Whether the value that is wanted is the one that the escrow had last, as far as its index knows.
+fn same_epoch(index: &Index, wanted: &WantedValue) -> bool {
+    index.keys.get(&wanted.key).is_none_or(|known| known.epoch == wanted.generate.epoch.unwrap_or(0))
+}
+
 /// Whether a Secret is the escrow of a VaultSecret of this name, whatever its uid.
 fn is_escrow_of(secret: &Secret, owner: &Owner) -> bool {
     owner::role(&secret.metadata) == Some("escrow")
@@ -240,12 +258,12 @@ fn place<R: CryptoRng + ?Sized>(
 ) -> Result<(), GenerateError> {
     let epoch = wanted.generate.epoch.unwrap_or(0);
     let slot = slot(&wanted.key);
-    let known = index.keys.get(&wanted.key);
+    let same_epoch = same_epoch(index, wanted);
     let current = stored(secret, &slot);
     let made = match &current {
-        Some(_) if known.is_none_or(|known| known.epoch == epoch) => None,
+        Some(_) if same_epoch => None,
         Some(_) => Some(generate::generate(&wanted.generate, rng)),
-        None => match salvage.get(&wanted.key).filter(|value| !value.is_empty()) {
+        None => match salvage.get(&wanted.key).filter(|value| same_epoch && !value.is_empty()) {
             Some(value) => Some(Ok(value.clone())),
             None => Some(generate::generate(&wanted.generate, rng)),
         },

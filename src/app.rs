@@ -214,6 +214,7 @@ async fn lead(
     if !watch_all(&ctx, &gates, &end).await {
         return Ok(());
     }
+    crate::controller::index_all(&ctx);
     let (on_objects, on_connections) = (Arc::clone(&ctx), Arc::clone(&ctx));
     let objects = worker::run(
         woken_objects,

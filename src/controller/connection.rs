@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
 use super::backoff::{TRANSIENT, jittered};
 use super::connection_status::Written;
 use super::connections::{Adopting, Blocked, ConnectionHandle, FreezeNote};
@@ -14,71 +12,14 @@ use super::credentials::{self, CredentialsError, Material};
 use super::keys::{ConnectionKey, Waker};
 use super::prober::RemoteHandle;
 use super::refs::{Known, Ref};
+use super::shown::Shown;
 use super::watch_remote;
 use super::worker::NEVER;
-use crate::api::connection::{AllowedNamespaces, ConnectionSpec, ConnectionStatus};
-use crate::api::vault_secret::ConnectionKind;
+use crate::api::connection::ConnectionStatus;
 use crate::api::{ConnectionReason, names};
 use crate::remote::lane::{Lane, LaneLimits};
 use crate::remote::{self, spec};
 use crate::sync::freeze::{self, Approval, tolerated};
-
-/// A connection of either kind, as the watch shows it.
-pub struct Shown {
-    /// Its key.
-    pub key: ConnectionKey,
-    /// Its metadata.
-    pub metadata: ObjectMeta,
-    /// What both kinds have.
-    pub spec: ConnectionSpec,
-    /// Only on a ClusterVaultConnection.
-    pub allowed: Option<AllowedNamespaces>,
-    /// Only on a ClusterVaultConnection.
-    pub prefix: Option<String>,
-    /// Its status.
-    pub status: ConnectionStatus,
-}
-
-impl Shown {
-    /// The connection as the watch shows it.
-    #[must_use]
-    pub fn get(ctx: &Context, key: &ConnectionKey) -> Option<Self> {
-        let key = key.clone();
-        match key.kind {
-            ConnectionKind::VaultConnection => {
-                let found = ctx.vault_connections.get(&key.object)?;
-                Some(Self {
-                    metadata: found.metadata.clone(),
-                    spec: found.spec.connection.clone(),
-                    allowed: None,
-                    prefix: None,
-                    status: found.status.clone().unwrap_or_default(),
-                    key,
-                })
-            }
-            ConnectionKind::ClusterVaultConnection => {
-                let found = ctx.cluster_connections.get(&key.object)?;
-                Some(Self {
-                    metadata: found.metadata.clone(),
-                    spec: found.spec.connection.clone(),
-                    allowed: Some(found.spec.allowed_namespaces.clone().unwrap_or_default()),
-                    prefix: found.spec.remote_name_prefix.clone().filter(|p| !p.is_empty()),
-                    status: found.status.clone().unwrap_or_default(),
-                    key,
-                })
-            }
-        }
-    }
-
-    /// Namespace of the credentials: the connection's own, or the operator's for a ClusterVaultConnection.
-    #[must_use]
-    pub fn credentials_namespace<'a>(&'a self, ctx: &'a Context) -> &'a str {
-        match self.key.kind {
-            ConnectionKind::VaultConnection => &self.key.object.namespace,
-            ConnectionKind::ClusterVaultConnection => &ctx.settings.operator_namespace,
-        }
-    }
-}
 
 /// Reconciles a connection. Returns when to look at it again.
 pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
@@ -93,7 +34,17 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
     drop(wiring);
     drop(permit);
     let (outcome, wait) = match result {
-        Ok(wait) => ("ok", wait),
+        Ok(Some(wait)) => {
+            ctx.connections.went_well(key);
+            ("ok", wait)
+        }
+        Ok(None) => {
+            // Decided again on the connection as it is now, which the watch may not show for long.
+            if let Some(read) = Shown::read(ctx, key).await {
+                ctx.connections.know(read);
+            }
+            ("waiting", ctx.clock.until(ctx.connections.overtaken(key, ctx.clock.now())))
+        }
         Err(error) => {
             tracing::warn!(connection = %key.object, %error, "reading the connection failed; it is tried again");
             ("error", jittered(TRANSIENT.first * 2))
@@ -105,10 +56,8 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
 
 fn removed(ctx: &Arc<Context>, key: &ConnectionKey) {
     ctx.refs.set(&Waker::Connection(key.clone()), Vec::new());
-    if ctx.connections.get(key).is_some() {
-        ctx.connections.retire(key);
-        wake_objects(ctx, key);
-    }
+    ctx.connections.retire(key);
+    wake_objects(ctx, key);
     watch_remote::release_unused(ctx);
 }
 
@@ -119,7 +68,8 @@ pub fn wake_objects(ctx: &Context, key: &ConnectionKey) {
     }
 }
 
-async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsError> {
+/// Returns when to look again; `None` when the connection is not as it was any more.
+async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Option<Duration>, CredentialsError> {
     let key = shown.key.clone();
     let namespace = shown.credentials_namespace(ctx).to_owned();
     let refs: Vec<Ref> = credentials::refs(&shown.spec, &namespace);
@@ -166,7 +116,7 @@ async fn go_on(
     remote: Arc<RemoteHandle>,
     provider: remote::Provider,
     made_from: Vec<(Ref, Known)>,
-) -> Result<Duration, CredentialsError> {
+) -> Result<Option<Duration>, CredentialsError> {
     let key = shown.key.clone();
     let mut status = shown.status.clone();
     let note = before.as_ref().map(|b| Arc::clone(&b.freeze)).unwrap_or_default();
@@ -203,7 +153,7 @@ async fn blocked(
     before: Option<Arc<ConnectionHandle>>,
     reason: ConnectionReason,
     message: String,
-) -> Duration {
+) -> Option<Duration> {
     let mut status = shown.status.clone();
     if let Some(before) = before {
         let handle = Arc::new(ConnectionHandle {
@@ -234,8 +184,8 @@ async fn blocked(
             wake_objects(ctx, &shown.key);
         }
     }
-    let _ = super::connection_status::write(ctx, shown, &mut status, reason, &message).await;
-    jittered(Duration::from_secs(60))
+    let written = super::connection_status::write(ctx, shown, &mut status, reason, &message).await;
+    (written != Written::Overtaken).then(|| jittered(Duration::from_secs(60)))
 }
 
 /// The remote of a budget identity, made when this is its first connection.
@@ -385,7 +335,7 @@ async fn publish(
     shown: &Shown,
     mut status: ConnectionStatus,
     released: Option<String>,
-) -> Result<Duration, CredentialsError> {
+) -> Result<Option<Duration>, CredentialsError> {
     let (reason, message) = match &status.freeze {
         Some(freeze) => (
             ConnectionReason::RemoteDiverged,
@@ -407,7 +357,7 @@ async fn publish(
     let later = match super::connection_status::write(ctx, shown, &mut status, reason, &message).await {
         Written::Done => ctx.settings.safety_net,
         Written::Later(wait) => wait,
-        Written::Overtaken => return Ok(Duration::from_millis(200)),
+        Written::Overtaken => return Ok(None),
     };
     if let Some(token) = released {
         // Only that one: a list may have frozen the connection anew while the status was written.
@@ -450,7 +400,62 @@ async fn publish(
     // The first list is judged by the ledgers, so it is read only now that they are in the index.
     watch_remote::start(ctx, &remote);
     if status.freeze.is_none() && remote.condition().0 != reason {
-        return Ok(Duration::ZERO);
+        return Ok(Some(Duration::ZERO));
     }
-    Ok(jittered(later))
+    Ok(Some(jittered(later)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use serde_json::json;
+
+    use super::*;
+    use crate::controller::backoff::OVERTAKEN;
+    use crate::controller::fixture::Fixture;
+
+    fn connection(generation: i64) -> serde_json::Value {
+        json!({
+            "apiVersion": "vaultsecret.dev/v1alpha1", "kind": "VaultConnection",
+            "metadata": {"name": "mixpeek", "namespace": "shop", "uid": "u1", "generation": generation, "resourceVersion": "0"},
+            "spec": {"mixpeek": {"auth": {"apiKeyRef": {"name": "credentials", "key": "api-key"}}}},
+        })
+    }
+
+    /// The watch lags: the connection is read, and written once more, and its own writes are known without the watch.
+    #[tokio::test]
+    async fn an_overtaken_connection_is_read_once() {
+        let fixture = Fixture::start().await;
+        let key = fixture.show_connection(connection(1));
+        fixture.api.put("vaultconnections", connection(1));
+        assert!(reconcile(&fixture.ctx, &key).await < Duration::from_secs(1));
+        let asked = |what: &str| fixture.api.requests().iter().filter(|r| *r == what).count();
+        assert_eq!((asked("PATCH mixpeek"), asked("GET mixpeek")), (1, 1));
+        assert!(reconcile(&fixture.ctx, &key).await > Duration::from_secs(10), "it rests");
+        assert_eq!((asked("PATCH mixpeek"), asked("GET mixpeek")), (2, 1));
+        let stored = fixture.api.get("vaultconnections", "shop", "mixpeek").unwrap();
+        assert_eq!(stored["status"]["conditions"][0]["reason"], "CredentialsMissing");
+        reconcile(&fixture.ctx, &key).await;
+        assert_eq!(
+            (asked("PATCH mixpeek"), asked("GET mixpeek")),
+            (2, 1),
+            "our own write is known before the watch shows it"
+        );
+    }
+
+    /// An edit that the watch has not shown cannot be decided on: it is waited for, ever longer.
+    #[tokio::test]
+    async fn a_connection_that_stays_overtaken_waits_ever_longer() {
+        let fixture = Fixture::start().await;
+        let key = fixture.show_connection(connection(1));
+        fixture.api.put("vaultconnections", connection(2));
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            waits.push(reconcile(&fixture.ctx, &key).await);
+            tokio::time::pause();
+            tokio::time::advance(*waits.last().unwrap()).await;
+            tokio::time::resume();
+        }
+        assert!(waits[0] < Duration::from_millis(100) && waits[11] > OVERTAKEN.longest / 2, "{waits:?}");
+    }
 }

@@ -11,6 +11,8 @@ pub mod credentials;
 pub mod desired;
 pub mod entries;
 pub mod events;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod keys;
 pub mod namespaces;
 pub mod object;
@@ -25,6 +27,7 @@ pub mod route;
 pub mod save;
 pub mod scrape;
 pub mod send;
+pub mod shown;
 pub mod store;
 pub mod values;
 pub mod watch_metadata;
@@ -41,9 +44,12 @@ use context::Context;
 use entries::{Claim, EntryId};
 use keys::ConnectionKey;
 
+use crate::remote::DriftSignal;
 use crate::remote::lane::ObjectKey;
 use crate::sync::conflict::{Claimant, Hold};
+use crate::sync::ledger::Row;
 use crate::sync::plan::after;
+use shown::Shown;
 
 /// Key of an object.
 #[must_use]
@@ -83,16 +89,24 @@ pub fn rows_of(ctx: &Context, key: &ConnectionKey) -> usize {
         .count()
 }
 
-/// Puts the ledgers of all VaultSecrets of a connection into the index, before any of them is reconciled through it: who holds
-/// an entry has to be known before anybody claims it.
+/// Puts the ledgers of all VaultSecrets into the index, before anything is reconciled: who holds an entry has to be known before
+/// anybody claims it, also where the credentials that it was written with are gone.
+pub fn index_all(ctx: &Context) {
+    index(ctx, |_| true);
+}
+
+/// The same for the VaultSecrets of a connection, which has become known.
 pub fn index_objects_of(ctx: &Context, key: &ConnectionKey) {
     let display = key.display();
+    index(ctx, |vs| concerns(vs, key, &display));
+}
+
+fn index(ctx: &Context, which: impl Fn(&VaultSecret) -> bool) {
     let now = ctx.clock.now();
-    for vs in ctx.vault_secrets.all().iter().filter(|vs| concerns(vs, key, &display)) {
-        let object = key_of(vs);
+    for vs in ctx.vault_secrets.all().iter().filter(|vs| which(vs)) {
         let claims = ledger_claims(ctx, vs, now);
         if !claims.is_empty() {
-            for freed in ctx.entries.set(&object, claims) {
+            for freed in ctx.entries.set(&key_of(vs), claims) {
                 ctx.wake.object(freed);
             }
         }
@@ -101,28 +115,129 @@ pub fn index_objects_of(ctx: &Context, key: &ConnectionKey) {
 
 /// What a ledger holds, without looking at the spec.
 fn ledger_claims(ctx: &Context, vs: &VaultSecret, now: jiff::Timestamp) -> Vec<Claim> {
-    let object = key_of(vs);
     let rows = vs.status.as_ref().map(|s| s.entries.as_slice()).unwrap_or_default();
-    rows.iter()
-        .filter(|row| row.holds())
-        .filter_map(|row| {
-            let connection = ConnectionKey::parse(&row.connection, &object.namespace)?;
-            let handle = ctx.connections.get_even_retired(&connection)?;
-            (handle.incarnation == row.incarnation).then(|| Claim {
-                entry: EntryId { remote: Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() },
-                claimant: Claimant {
-                    created: vs.metadata.creation_timestamp.as_ref().map(|t| t.0),
-                    uid: vs.uid().unwrap_or_default(),
-                    name: object.to_string(),
-                    hold: if row.is_ours() { Hold::Ours } else { Hold::Claimed },
-                    prefix: 0,
-                },
-                connection: row.connection.as_str().into(),
-                // The first list after a start is judged by this: a freeze must not be missed.
-                expects: pass::expects(row, handle.remote.client().drift_signal()),
-                read_at: now,
-                lingers_until: row.unsettled_since().map(|since| after(since, handle.settle)),
-            })
+    rows.iter().filter_map(|row| ledger_claim(ctx, vs, row, now)).collect()
+}
+
+/// What a row of the ledger holds, if it is known which entry it speaks of.
+fn ledger_claim(ctx: &Context, vs: &VaultSecret, row: &Row, now: jiff::Timestamp) -> Option<Claim> {
+    let object = key_of(vs);
+    let connection = ConnectionKey::parse(&row.connection, &object.namespace)?;
+    let behind = Behind::of(ctx, &connection)?;
+    (row.holds() && behind.incarnation == row.incarnation).then(|| Claim {
+        entry: EntryId { remote: behind.base, name: row.remote_name.as_str().into() },
+        claimant: Claimant {
+            created: vs.metadata.creation_timestamp.as_ref().map(|t| t.0),
+            uid: vs.uid().unwrap_or_default(),
+            name: object.to_string(),
+            hold: if row.is_ours() { Hold::Ours } else { Hold::Claimed },
+            prefix: 0,
+        },
+        connection: row.connection.as_str().into(),
+        // The first list after a start is judged by this: a freeze must not be missed.
+        expects: pass::expects(row, behind.signal),
+        read_at: now,
+        lingers_until: row.unsettled_since().map(|since| after(since, behind.settle)),
+    })
+}
+
+/// What rows are to be known by of the remote behind a connection.
+struct Behind {
+    base: Arc<str>,
+    incarnation: u64,
+    settle: std::time::Duration,
+    signal: DriftSignal,
+}
+
+impl Behind {
+    /// From the connection as it was read; where it cannot be, because its credentials are gone, from what its status recorded.
+    fn of(ctx: &Context, key: &ConnectionKey) -> Option<Self> {
+        if let Some(handle) = ctx.connections.get_even_retired(key) {
+            return Some(Self {
+                base: Arc::clone(&handle.remote.base),
+                incarnation: handle.incarnation,
+                settle: handle.settle,
+                signal: handle.remote.client().drift_signal(),
+            });
+        }
+        let shown = Shown::get(ctx, key)?;
+        let capabilities = shown.status.capabilities.unwrap_or_default();
+        let presence = capabilities.drift_signal == format!("{:?}", DriftSignal::Presence);
+        Some(Self {
+            base: shown.status.remote?.into(),
+            incarnation: shown.status.incarnation.unwrap_or_default(),
+            settle: credentials::settle_at_most(&shown.spec),
+            signal: if presence { DriftSignal::Presence } else { DriftSignal::Timestamp },
         })
-        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use serde_json::{Value, json};
+
+    use super::fixture::Fixture;
+    use super::*;
+
+    const BASE: &str = "mixpeek https://api.mixpeek.example acme";
+
+    fn connection(name: &str, status: Value) -> Value {
+        json!({
+            "apiVersion": "vaultsecret.dev/v1alpha1", "kind": "VaultConnection",
+            "metadata": {"name": name, "namespace": "shop", "uid": name, "generation": 1, "resourceVersion": "1"},
+            "spec": {"mixpeek": {"auth": {"apiKeyRef": {"name": "credentials", "key": "api-key"}}}},
+            "status": status,
+        })
+    }
+
+    /// A VaultSecret with a row for an entry that is ours.
+    fn holder(more: Value) -> Value {
+        let mut manifest = json!({
+            "apiVersion": "vaultsecret.dev/v1alpha1", "kind": "VaultSecret",
+            "metadata": {"name": "holder", "namespace": "shop", "uid": "holder", "generation": 1, "resourceVersion": "1"},
+            "spec": {"connectionRef": {"name": "first"}, "data": [{"key": "A", "value": "v"}]},
+            "status": {"entries": [{"connection": "VaultConnection/first", "remoteName": "A", "key": "A",
+                                    "state": "InSync", "fingerprint": "k1:x", "incarnation": 2}]},
+        });
+        for (name, value) in more.as_object().unwrap() {
+            manifest["metadata"][name] = value.clone();
+        }
+        manifest
+    }
+
+    fn taken(fixture: &Fixture) -> Option<String> {
+        let id = EntryId { remote: BASE.into(), name: "A".into() };
+        let other = ObjectKey::new("shop", "other");
+        fixture.ctx.entries.taken(&other, "other", &id, fixture.ctx.clock.now()).map(|taken| taken.by)
+    }
+
+    /// Whose entries they are does not depend on whether the credentials can be read now.
+    #[tokio::test]
+    async fn ledgers_hold_their_entries_without_credentials() {
+        let fixture = Fixture::start().await;
+        fixture.show_connection(connection("first", json!({"remote": BASE, "provider": "mixpeek", "incarnation": 2})));
+        let key = fixture.show_vault_secret(holder(json!({})));
+        index_all(&fixture.ctx);
+        assert_eq!(taken(&fixture).as_deref(), Some("shop/holder"));
+        // A pass that finds no credentials either leaves it so.
+        let shown = fixture.ctx.vault_secrets.get(&key).unwrap();
+        let mut state = object::ObjectState::default();
+        let vs = state.newest(shown);
+        let mut pass = pass::Pass::begin(&fixture.ctx, &key, &mut state, vs);
+        pass.match_rows();
+        pass.register_claims();
+        drop(pass);
+        assert_eq!(taken(&fixture).as_deref(), Some("shop/holder"));
+    }
+
+    /// Rows of another remote behind the same connection say nothing of this one.
+    #[tokio::test]
+    async fn rows_of_an_earlier_remote_hold_nothing() {
+        let fixture = Fixture::start().await;
+        fixture.show_connection(connection("first", json!({"remote": BASE, "provider": "mixpeek", "incarnation": 3})));
+        fixture.show_vault_secret(holder(json!({})));
+        index_all(&fixture.ctx);
+        assert_eq!(taken(&fixture), None);
+    }
 }

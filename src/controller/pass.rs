@@ -288,8 +288,11 @@ impl<'a> Pass<'a> {
         let name = format!("{}/{}", self.key.namespace, self.key.name);
         let mut claims = Vec::with_capacity(self.rows.len());
         for row in &self.rows {
-            // An entry that another connection's row was taken over from has no handle: nothing can be said of it.
-            let Some(handle) = self.handle_of(row) else { continue };
+            let Some(handle) = self.handle_of(row) else {
+                // Not to be written through now, but held all the same.
+                claims.extend(super::ledger_claim(self.ctx, &self.vs, row, self.now));
+                continue;
+            };
             let hold = if row.is_ours() {
                 Hold::Ours
             } else if row.holds() {

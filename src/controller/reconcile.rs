@@ -43,14 +43,20 @@ pub enum ReconcileError {
 pub async fn reconcile(ctx: &Arc<Context>, key: &ObjectKey, shown: Arc<VaultSecret>) -> Duration {
     let mut state = ctx.objects.take(key);
     let vs = state.newest(shown);
+    state.known_since.get_or_insert(ctx.clock.now());
     let began = tokio::time::Instant::now();
     let result = run(ctx, key, &mut state, Arc::clone(&vs)).await;
     let (outcome, wait) = match result {
-        Ok(wait) => ("ok", wait),
+        Ok(wait) => {
+            state.overtaken.reset();
+            ("ok", wait)
+        }
         Err(ReconcileError::Save(SaveError::Gone)) => ("ok", ctx.settings.safety_net),
         Err(ReconcileError::Save(SaveError::Overtaken)) => {
-            // Decide again on the object as it is now; the watch shows it soon.
-            ("waiting", Duration::from_millis(20))
+            // Decided again on the object as it is now, which the watch may not show for long.
+            state.read_again(ctx, key).await;
+            let next = state.overtaken.failed(backoff::OVERTAKEN, ctx.clock.now(), jittered);
+            ("waiting", ctx.clock.until(next))
         }
         Err(error) => {
             let next = state.backoff.failed(backoff::TRANSIENT, ctx.clock.now(), jittered);
@@ -105,12 +111,22 @@ async fn run(
         choice = choose(&mut pass, values.as_ref());
     }
     note_values(&mut pass, values.as_ref());
+    match &values {
+        Some(values) if values.refused => {
+            let next = pass.state.source_backoff.failed(backoff::REFUSED, ctx.clock.now(), jittered);
+            pass.look_again(next);
+        }
+        Some(_) => pass.state.source_backoff.reset(),
+        None => {}
+    }
     if let Some(wait) = await_list(&mut pass, &choice) {
         return Ok(wait);
     }
     let mut base = pass.old_status();
     base.last_handled_force_push = marks.or(base.last_handled_force_push);
     let forgotten = std::mem::take(&mut choice.forgotten);
+    let deleted = choice.due.iter().filter(|due| due.write == Write::Delete).map(|due| due.row);
+    values::give_up(&pass, forgotten.iter().copied().chain(deleted)).await?;
     let adopted_all = !choice.undecided;
     mark_adoption(&pass, &choice, &mut base);
     let due = forget(&mut pass, choice, forgotten);
@@ -409,5 +425,66 @@ impl Pass<'_> {
                 || (r.resend && r.state != EntryState::Failed)
                 || (r.key.is_none() && r.message.is_empty())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use serde_json::json;
+
+    use super::*;
+    use crate::controller::backoff::OVERTAKEN;
+    use crate::controller::fixture::Fixture;
+
+    fn app(finalizer: Option<&str>) -> serde_json::Value {
+        json!({
+            "apiVersion": "vaultsecret.dev/v1alpha1", "kind": "VaultSecret",
+            "metadata": {"name": "app", "namespace": "shop", "uid": "u1", "generation": 1, "resourceVersion": "0",
+                         "finalizers": finalizer.into_iter().collect::<Vec<_>>()},
+            "spec": {"connectionRef": {"name": "kelvin"}, "deletionPolicy": "Delete",
+                     "data": [{"key": "A", "value": "v"}]},
+        })
+    }
+
+    async fn pass(fixture: &Fixture, key: &ObjectKey) -> Duration {
+        let shown = fixture.ctx.vault_secrets.get(key).unwrap();
+        reconcile(&fixture.ctx, key, shown).await
+    }
+
+    /// The watch lags, for minutes perhaps: the object is read, and the next pass decides on what it is.
+    #[tokio::test]
+    async fn an_overtaken_pass_reads_the_object_once() {
+        let fixture = Fixture::start().await;
+        let key = fixture.show_vault_secret(app(None));
+        fixture.api.put("vaultsecrets", app(None));
+        assert!(pass(&fixture, &key).await < Duration::from_secs(1));
+        assert_eq!(fixture.api.requests(), ["PATCH app", "GET app"]);
+        fixture.api.forget();
+        pass(&fixture, &key).await;
+        let requests = fixture.api.requests();
+        assert_eq!(requests[0], "PATCH app", "what was read is decided on");
+        assert!(!requests.contains(&"GET app".to_owned()), "{requests:?}");
+        let stored = fixture.api.get("vaultsecrets", "shop", "app").unwrap();
+        assert_eq!(stored["metadata"]["finalizers"], json!([names::FINALIZER]));
+    }
+
+    /// What cannot be read either is tried ever more slowly.
+    #[tokio::test]
+    async fn an_overtaken_pass_that_can_read_nothing_waits_ever_longer() {
+        let fixture = Fixture::start().await;
+        let key = fixture.show_vault_secret(app(None));
+        fixture.api.put("vaultsecrets", app(None));
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            fixture.api.fail_next("GET", 500, "away");
+            waits.push(pass(&fixture, &key).await);
+            tokio::time::pause();
+            tokio::time::advance(*waits.last().unwrap()).await;
+            tokio::time::resume();
+        }
+        assert!(waits[0] < Duration::from_millis(100) && waits[11] > OVERTAKEN.longest / 2, "{waits:?}");
+        assert!(waits.iter().all(|wait| *wait <= OVERTAKEN.longest * 6 / 5), "{waits:?}");
+        assert_eq!(fixture.api.requests().iter().filter(|r| *r == "GET app").count(), 12, "one read a pass");
     }
 }

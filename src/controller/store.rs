@@ -53,7 +53,7 @@ impl<K> Store<K> {
         self.objects.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    fn insert(&self, key: ObjectKey, object: Arc<K>) {
+    pub(super) fn insert(&self, key: ObjectKey, object: Arc<K>) {
         self.objects.write().unwrap_or_else(PoisonError::into_inner).insert(key, object);
     }
 

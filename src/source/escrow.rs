@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PostParams};
 
 pub use index::{EntryId, Index, KeyIndex, escrow_name, previous_slot, slot};
-pub use plan::{EscrowPlan, Held, Owner, Planned, WantedValue, plan};
+pub use plan::{EscrowPlan, Held, Owner, Planned, WantedValue, disinherit, lost, plan};
 
 use super::api_error::{ApiError, ApiFailure};
 use super::generate::{GenerateError, os_rng};
@@ -97,6 +97,15 @@ pub struct Escrow {
     pub wrote: bool,
 }
 
+/// What else is known of an escrow's values and entries.
+pub trait Witness {
+    /// Whether an entry that was picked up with the escrow is in the ledger already, or gone: it is inherited no more.
+    fn is_settled(&self, entry: &EntryId) -> bool;
+
+    /// Values that the escrow has lost, of these keys, as far as they can be had from elsewhere and verified.
+    fn salvage(&self, lost: &[String]) -> impl Future<Output = Result<BTreeMap<String, SecretValue>, ApiError>> + Send;
+}
+
 /// Makes sure that the escrow holds every wanted value, and returns what it holds.
 ///
 /// Pass every generated key of the spec, those with `push: false` too: a key that is not passed is taken for gone.
@@ -107,19 +116,24 @@ pub async fn ensure(
     client: kube::Client,
     owner: &Owner,
     wanted: &[WantedValue],
-    salvage: &BTreeMap<String, SecretValue>,
+    witness: &impl Witness,
 ) -> Result<Escrow, EscrowError> {
     let secrets: Api<Secret> = Api::namespaced(client, &owner.namespace);
     let name = escrow_name(&owner.name);
-    let failed = |verb: &str, error: &kube::Error| {
-        ApiError::new(format!("{verb} escrow Secret \"{name}\" in namespace {}", owner.namespace), error)
-    };
-    let params = PostParams { field_manager: Some(names::OPERATOR.into()), ..PostParams::default() };
+    let failed = |verb: &str, error: &kube::Error| failed(owner, verb, error);
+    let params = params();
     // A read without resourceVersion is answered from etcd, never from a cache.
     let mut seen = secrets.get_opt(&name).await.map_err(|e| failed("read", &e))?;
     let mut wrote = false;
+    let (mut salvage, none) = (None, BTreeMap::new());
     for _ in 0..ROUNDS {
-        let planned = plan(seen.as_ref(), wanted, owner, salvage, &mut os_rng())?;
+        let lost = lost(seen.as_ref(), wanted)?;
+        if salvage.is_none() && !lost.is_empty() {
+            salvage = Some(witness.salvage(&lost).await?);
+        }
+        let salvage = salvage.as_ref().unwrap_or(&none);
+        let settled = |entry: &EntryId| witness.is_settled(entry);
+        let planned = plan(seen.as_ref(), wanted, owner, salvage, &settled, &mut os_rng())?;
         let (verb, answer) = match planned.step {
             EscrowPlan::Keep(held) => return Ok(Escrow::new(held, planned.refused, wrote)),
             EscrowPlan::Create(secret) => ("create", secrets.create(&params, &secret).await),
@@ -142,6 +156,41 @@ pub async fn ensure(
         };
     }
     Err(EscrowError::Contended { name })
+}
+
+/// Takes settled entries out of those that were picked up with the escrow of an earlier VaultSecret, before the ledger forgets
+/// them: what is made under their names later is not ours without being taken over.
+///
+/// # Errors
+/// When the API server refuses or fails.
+pub async fn give_up(
+    client: kube::Client,
+    owner: &Owner,
+    settled: &(dyn Fn(&EntryId) -> bool + Sync),
+) -> Result<(), EscrowError> {
+    let secrets: Api<Secret> = Api::namespaced(client, &owner.namespace);
+    let name = escrow_name(&owner.name);
+    for _ in 0..ROUNDS {
+        let seen = secrets.get_opt(&name).await.map_err(|e| failed(owner, "read", &e))?;
+        let Some(secret) = seen.map(|seen| disinherit(&seen, owner, settled)).transpose()?.flatten() else {
+            return Ok(());
+        };
+        match secrets.replace(&name, &params(), &secret).await.map_err(|e| failed(owner, "replace", &e)) {
+            Ok(_) => return Ok(()),
+            Err(error) if matches!(error.failure, ApiFailure::Conflict | ApiFailure::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(EscrowError::Contended { name })
+}
+
+fn failed(owner: &Owner, verb: &str, error: &kube::Error) -> ApiError {
+    let name = escrow_name(&owner.name);
+    ApiError::new(format!("{verb} escrow Secret \"{name}\" in namespace {}", owner.namespace), error)
+}
+
+fn params() -> PostParams {
+    PostParams { field_manager: Some(names::OPERATOR.into()), ..PostParams::default() }
 }
 
 impl Escrow {

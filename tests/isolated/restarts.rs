@@ -4,7 +4,7 @@ use devkit::controlplane::AuditMark;
 use devkit::remotes::{Action, Fault, Op};
 use serde_json::{Value, json};
 
-use crate::common::{Kind, Object, Scene, for_each_remote, generated, merged};
+use crate::common::{Kind, Object, Scene, for_each_remote, generated, inline, merged};
 
 /// What the operator wrote since then, in the watched namespace and in its own.
 fn writes(scene: &Scene, mark: AuditMark) -> Vec<devkit::controlplane::AuditRecord> {
@@ -60,6 +60,28 @@ async fn b03_change_while_it_was_away(kind: Kind) {
     scene.secret_has("app", "VALUE", &value).await;
     scene.ready("app").await;
     assert_eq!(synced.remote.history(&synced.entry), [synced.value, value]);
+}
+
+/// The credentials are gone at a start, and another connection to the same account takes over what it finds: an entry stays with
+/// the object whose ledger holds it.
+async fn c09_ownership_without_credentials(kind: Kind) {
+    let scene = Scene::isolated("c09", &[]).await;
+    let synced = scene.synced(kind, json!({})).await;
+    scene.delete("Secret", &format!("{}-credentials", kind.member())).await;
+    scene.connection_is(kind.member(), "CredentialsMissing").await;
+    scene.operator.restart().await;
+    scene.connect_as("second", &synced.remote, json!({})).await;
+    let data = json!([inline("VALUE", &synced.entry, "another value")]);
+    let spec = json!({"connectionRef": {"name": "second"}, "adoptionPolicy": "TakeOver", "data": data});
+    scene.vault_secret("other", spec).await;
+    let other = scene.not_ready("other", "OwnedByAnother").await;
+    assert!(other.ready().message.contains("app"), "{}", other.ready().message);
+    scene.two_more_probes(&synced.remote).await;
+    assert_eq!(synced.remote.history(&synced.entry), [synced.value.as_str()]);
+    // Once its holder is gone, it is taken over.
+    scene.delete("VaultSecret", "app").await;
+    scene.ready("other").await;
+    assert_eq!(synced.remote.value(&synced.entry).as_deref(), Some("another value"));
 }
 
 async fn held_while_it_goes(kind: Kind, policy: &str) {
@@ -183,6 +205,7 @@ for_each_remote!(
     b03_restart,
     b03_crash_at_rest,
     b03_change_while_it_was_away,
+    c09_ownership_without_credentials,
     b14_held_under_delete,
     b14_held_under_retain,
     b33_crash_before_the_remote_has_it,

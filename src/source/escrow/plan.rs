@@ -112,7 +112,8 @@ impl Held {
 /// A value is made only for a key that the escrow does not hold, or whose epoch is another; another policy without
 /// another epoch makes none. `salvage` holds values that were verified against the ledger's fingerprints; they take
 /// the place of generated ones where the escrow has lost a key. A key that leaves the spec keeps its value, so that
-/// an edit that is taken back costs no rotation.
+/// an edit that is taken back costs no rotation. What is settled of the entries that were picked up with the escrow is
+/// inherited no more.
 ///
 /// # Errors
 /// When a Secret of that name is not the escrow of a VaultSecret of this name, is going, cannot be changed, or would
@@ -122,6 +123,7 @@ pub fn plan<R: CryptoRng + ?Sized>(
     wanted: &[WantedValue],
     owner: &Owner,
     salvage: &BTreeMap<String, SecretValue>,
+    settled: &dyn Fn(&EntryId) -> bool,
     rng: &mut R,
 ) -> Result<Planned, EscrowError> {
     if wanted.is_empty() && existing.is_none_or(|existing| !is_escrow_of(existing, owner)) {
@@ -136,6 +138,7 @@ pub fn plan<R: CryptoRng + ?Sized>(
     };
     let mut index = read_index(&secret)?;
     inherit(&secret, &mut index, owner);
+    index.inherited.retain(|entry| !settled(entry));
     // A key that left the spec goes to no entry any more.
     index.keys.values_mut().for_each(|known| known.entries.clear());
 
@@ -162,6 +165,49 @@ pub fn plan<R: CryptoRng + ?Sized>(
         Some(_) => EscrowPlan::Replace(Box::new(secret)),
     };
     Ok(Planned { step, refused })
+}
+
+/// The escrow without what is settled of the entries that were picked up with it; `None` when nothing is to be written.
+///
+/// # Errors
+/// As for [`plan`].
+pub fn disinherit(
+    existing: &Secret,
+    owner: &Owner,
+    settled: &dyn Fn(&EntryId) -> bool,
+) -> Result<Option<Box<Secret>>, EscrowError> {
+    let ours = owner::made_for(&existing.metadata).is_some_and(|made_for| made_for.uid == owner.uid);
+    if !is_escrow_of(existing, owner) || !ours {
+        return Ok(None);
+    }
+    let mut index = read_index(existing)?;
+    let before = index.inherited.len();
+    index.inherited.retain(|entry| !settled(entry));
+    if index.inherited.len() == before {
+        return Ok(None);
+    }
+    may_be_changed(existing, owner)?;
+    let mut secret = Box::new(existing.clone());
+    stamp(&mut secret, &index, owner)?;
+    Ok(Some(secret))
+}
+
+/// Wanted values that the escrow has lost: it holds none, and none of another epoch was asked for. All of them where there is
+/// no escrow.
+///
+/// # Errors
+/// When its index cannot be read.
+pub fn lost(existing: Option<&Secret>, wanted: &[WantedValue]) -> Result<Vec<String>, EscrowError> {
+    let index = existing.map(read_index).transpose()?.unwrap_or_default();
+    let is_lost = |value: &&WantedValue| {
+        existing.is_none_or(|secret| stored(secret, &slot(&value.key)).is_none()) && same_epoch(&index, value)
+    };
+    Ok(wanted.iter().filter(is_lost).map(|value| value.key.clone()).collect())
+}
+
+/// Whether the value that is wanted is the one that the escrow had last, as far as its index knows.
+fn same_epoch(index: &Index, wanted: &WantedValue) -> bool {
+    index.keys.get(&wanted.key).is_none_or(|known| known.epoch == wanted.generate.epoch.unwrap_or(0))
 }
 
 /// Whether a Secret is the escrow of a VaultSecret of this name, whatever its uid.
@@ -212,12 +258,12 @@ fn place<R: CryptoRng + ?Sized>(
 ) -> Result<(), GenerateError> {
     let epoch = wanted.generate.epoch.unwrap_or(0);
     let slot = slot(&wanted.key);
-    let known = index.keys.get(&wanted.key);
+    let same_epoch = same_epoch(index, wanted);
     let current = stored(secret, &slot);
     let made = match &current {
-        Some(_) if known.is_none_or(|known| known.epoch == epoch) => None,
+        Some(_) if same_epoch => None,
         Some(_) => Some(generate::generate(&wanted.generate, rng)),
-        None => match salvage.get(&wanted.key).filter(|value| !value.is_empty()) {
+        None => match salvage.get(&wanted.key).filter(|value| same_epoch && !value.is_empty()) {
             Some(value) => Some(Ok(value.clone())),
             None => Some(generate::generate(&wanted.generate, rng)),
         },

@@ -203,6 +203,7 @@ async fn lead(
         refs: crate::controller::refs::Refs::default(),
         connections: crate::controller::connections::Connections::default(),
         remotes: Mutex::new(HashMap::new()),
+        restarts: crate::controller::restart::RestartBudget::new(args.rollout_restarts_per_minute),
         wake: Wake { objects, connections },
         metrics: Arc::clone(&metrics),
         workers: Semaphore::new(settings.workers),

@@ -182,6 +182,9 @@ pub struct VaultSecretStatus {
     /// The Secret as it was written last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetStatus>,
+    /// When the next generated value is due to be made anew, by its `rotateEvery`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_rotation: Option<jiff::Timestamp>,
     /// Value of the force-push annotation that was dealt with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_force_push: Option<String>,
@@ -201,6 +204,12 @@ pub struct TargetStatus {
     /// resourceVersions of the sources, and the generation, that it was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub made_from: Option<String>,
+    /// Names the set of values that it shows, where workloads are to be restarted when it changes: a keyed fingerprint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub values: Option<String>,
+    /// The set that the workloads were restarted for last, or that they began with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restarted: Option<String>,
 }
 
 impl VaultSecretSpec {

@@ -75,6 +75,11 @@ pub struct RunArgs {
     #[arg(long, env = "VAULTSECRET_WORKERS", value_name = "NUMBER", value_parser = workers, default_value = "32")]
     pub workers: usize,
 
+    /// Workloads of rolloutRestartTargets that may be restarted in a minute, in the whole cluster
+    #[arg(long, env = "VAULTSECRET_ROLLOUT_RESTARTS_PER_MINUTE", value_name = "NUMBER", default_value = "60",
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rollout_restarts_per_minute: u32,
+
     /// How often at the latest an object is looked at again, in case a change was missed
     #[arg(long, env = "VAULTSECRET_SAFETY_NET", value_name = "DURATION", value_parser = values::positive_duration,
         default_value = "6h")]
@@ -164,7 +169,7 @@ mod tests {
         assert_eq!((args.log_format, args.log_level), (LogFormat::Text, None));
         assert_eq!(args.finalizer_deadline, Duration::from_secs(15 * 60));
         assert_eq!(args.max_retry_after, Duration::from_secs(60 * 60));
-        assert_eq!(args.workers, 32);
+        assert_eq!((args.workers, args.rollout_restarts_per_minute), (32, 60));
         assert_eq!(args.safety_net, Duration::from_secs(6 * 60 * 60));
     }
 
@@ -189,6 +194,7 @@ mod tests {
             "--finalizer-deadline=1h30m",
             "--max-retry-after=500ms",
             "--workers=4",
+            "--rollout-restarts-per-minute=7",
             "--safety-net=10m",
         ])
         .expect("flags");
@@ -201,6 +207,7 @@ mod tests {
         assert_eq!(args.log_level.as_deref(), Some("info,vaultsecret_operator=trace"));
         assert_eq!(args.finalizer_deadline, Duration::from_secs(5400));
         assert_eq!(args.max_retry_after, Duration::from_millis(500));
+        assert_eq!(args.rollout_restarts_per_minute, 7);
         assert_eq!((args.workers, args.safety_net), (4, Duration::from_secs(600)));
     }
 
@@ -215,7 +222,7 @@ mod tests {
     fn every_flag_is_an_environment_variable() {
         let command = Harness::command();
         let flags: Vec<_> = command.get_arguments().filter(|arg| arg.get_long().is_some_and(|l| l != "help")).collect();
-        assert_eq!(flags.len(), 11);
+        assert_eq!(flags.len(), 12);
         for flag in flags {
             let name = flag.get_long().expect("a long flag").replace('-', "_").to_uppercase();
             let env = flag.get_env().and_then(std::ffi::OsStr::to_str);

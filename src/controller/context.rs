@@ -15,6 +15,7 @@ use super::namespaces::Namespaces;
 use super::object::Objects;
 use super::prober::RemoteHandle;
 use super::refs::Refs;
+use super::restart::RestartBudget;
 use super::store::Store;
 use crate::api::{ClusterVaultConnection, VaultConnection, VaultSecret};
 use crate::clock::Clock;
@@ -77,6 +78,8 @@ pub struct Context {
     pub connections: Connections,
     /// Remotes by budget identity.
     pub remotes: Mutex<HashMap<String, Arc<RemoteHandle>>>,
+    /// How many workloads may be restarted.
+    pub restarts: RestartBudget,
     /// Wakes objects and connections.
     pub wake: Wake,
     /// Events.

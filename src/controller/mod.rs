@@ -23,6 +23,7 @@ pub mod project;
 pub mod reconcile;
 pub mod refs;
 pub mod report;
+pub mod restart;
 pub mod route;
 pub mod save;
 pub mod scrape;

@@ -79,6 +79,8 @@ pub struct ObjectState {
     pub source_backoff: Backoff,
     /// Failures of the target.
     pub target_backoff: Backoff,
+    /// Failures to restart workloads.
+    pub restart_backoff: Backoff,
     /// Reason of `Ready` that an event was published for last.
     pub announced: Option<String>,
     /// The lanes in whose queues the object stands.

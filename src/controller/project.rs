@@ -15,6 +15,7 @@ use crate::projection::apply::{Applied, Hint, ProjectionError, apply, remove};
 use crate::projection::owner::Owner;
 use crate::projection::target::Desired;
 use crate::sync::ledger::EntryState;
+use crate::value::SecretValue;
 
 /// What the target is like.
 #[derive(Clone, Debug, Default)]
@@ -102,6 +103,7 @@ impl Pass<'_> {
             return Projection { done: true, status: Some(TargetStatus::default()), ..Projection::default() };
         }
         let desired = self.desired(values);
+        let set = self.name_of_set(desired.data.iter());
         let of = Ref::secret(&self.key.namespace, &desired.name);
         let before = self.ctx.refs.known(&of);
         let hint = if before == Known::Gone { Hint::Absent } else { Hint::Unknown };
@@ -116,6 +118,8 @@ impl Pass<'_> {
                     name: desired.name.clone(),
                     resource_version: version,
                     made_from: self.made_from(Some(values)),
+                    restarted: self.restarted_before(set.as_ref()),
+                    values: set,
                 };
                 Projection { done: true, issue: None, status: Some(status) }
             }
@@ -175,6 +179,10 @@ impl Pass<'_> {
                 data.insert(self.entry(want).key.clone(), value.raw.clone());
             }
         }
+        for (key, value) in self.previous_values(values) {
+            // A key of the spec that has this name is what the Secret shows.
+            data.entry(key).or_insert(value);
+        }
         let name = self.vs.spec.target_name(&self.key.name).to_owned();
         Desired {
             rivals: self.rivals(&name),
@@ -187,6 +195,22 @@ impl Pass<'_> {
             annotations: metadata.annotations,
             policy: self.vs.spec.creation_policy(),
         }
+    }
+
+    /// Values before the last rotation, where they are asked for, under `<key>.previous`.
+    fn previous_values<'v>(&'v self, values: &'v Values) -> impl Iterator<Item = (String, SecretValue)> + 'v {
+        self.vs.spec.data.iter().filter(|e| e.projects()).filter_map(|entry| {
+            let asked = entry.value_from.as_ref()?.generate.as_ref()?.project_previous == Some(true);
+            let value = values.previous.get(&entry.key).filter(|_| asked)?;
+            Some((format!("{}.previous", entry.key), value.clone()))
+        })
+    }
+
+    /// The set that the workloads were restarted for, before this one is shown: with the first one there is nothing to restart.
+    fn restarted_before(&self, set: Option<&String>) -> Option<String> {
+        let recorded = self.vs.status.as_ref().and_then(|s| s.target.as_ref());
+        let known = recorded.filter(|t| t.values.is_some()).and_then(|t| t.restarted.clone());
+        set.map(|set| known.unwrap_or_else(|| set.clone()))
     }
 
     /// Names of the other VaultSecrets that merge into the same Secret.

@@ -25,6 +25,8 @@ use crate::sync::transition::Write;
 
 /// How long a connection that is being read is waited for before the status says so.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a value that is overdue to be made anew is looked at.
+const OVERDUE: Duration = Duration::from_secs(10);
 /// A turn that comes sooner is not worth a write of the status.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -124,6 +126,9 @@ async fn run(
     }
     let mut base = pass.old_status();
     base.last_handled_force_push = marks.or(base.last_handled_force_push);
+    if let Some(values) = &values {
+        base.next_rotation = values.next_rotation;
+    }
     let forgotten = std::mem::take(&mut choice.forgotten);
     let deleted = choice.due.iter().filter(|due| due.write == Write::Delete).map(|due| due.row);
     values::give_up(&pass, forgotten.iter().copied().chain(deleted)).await?;
@@ -150,12 +155,15 @@ async fn run(
     if permit.is_none() {
         permit = ctx.workers.acquire().await.ok();
     }
-    let projection = if pass.is_deleting() || pass.vs.spec.suspended() {
+    let mut projection = if pass.is_deleting() || pass.vs.spec.suspended() {
         Projection { done: pass.target_is_in_place(), ..Projection::default() }
     } else {
         pass.project(values.as_ref()).await
     };
     drop(values);
+    if !pass.is_deleting() && !pass.vs.spec.suspended() {
+        pass.restart_workloads(&mut projection).await;
+    }
     let finished = finish(&mut pass, base, &projection).await;
     drop(permit);
     let gone = finished?;
@@ -173,6 +181,7 @@ async fn run(
     }
     if !pass.is_deleting() && !pass.vs.spec.suspended() {
         look_again_at_interval(&mut pass);
+        look_again_at_rotation(&mut pass);
     }
     if projection.issue.is_some() {
         let next = pass.state.target_backoff.failed(backoff::TARGET, ctx.clock.now(), jittered);
@@ -247,7 +256,21 @@ fn needs_values(pass: &Pass<'_>) -> bool {
             Some(row) => w.issue.is_none() && !is_unchanged(pass, w, &pass.rows[row]),
             None => false,
         });
-    unknown || !pass.target_is_in_place()
+    unknown || rotation_is_due(pass) || !pass.target_is_in_place()
+}
+
+/// Whether a generated value may be due to be made anew.
+fn rotation_is_due(pass: &Pass<'_>) -> bool {
+    let next = pass.vs.status.as_ref().and_then(|s| s.next_rotation);
+    pass.route.problem.is_none() && next.is_some_and(|at| at <= pass.now)
+}
+
+/// Looks again when the next value is due; one that is overdue has to arrive where it goes first.
+fn look_again_at_rotation(pass: &mut Pass<'_>) {
+    if let Some(next) = pass.vs.status.as_ref().and_then(|s| s.next_rotation) {
+        let now = pass.ctx.clock.now();
+        pass.look_again(if next > now { next } else { after(now, jittered(OVERDUE)) });
+    }
 }
 
 /// Issues of values that are not pushed, and of those without a connection, which the plan has not looked at.

@@ -42,6 +42,10 @@ pub struct Values {
     pub by_index: Vec<Result<Value, Issue>>,
     /// Entries of an earlier VaultSecret of this name, which are ours without being taken over.
     pub inherited: Vec<EscrowEntry>,
+    /// The value before the last rotation of the generated ones, by key.
+    pub previous: BTreeMap<String, SecretValue>,
+    /// When the next of the generated values is due to be made anew.
+    pub next_rotation: Option<Timestamp>,
     /// The API server refused something, and nothing tells when it does so no more.
     pub refused: bool,
 }
@@ -147,8 +151,10 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
         };
         by_index.push(raw.and_then(|(raw, version)| gate(pass, entry, raw, version)));
     }
-    let inherited = escrow.ok().flatten().map(|e| e.made_for_entries.into_iter().collect()).unwrap_or_default();
-    Ok(Values { by_index, inherited, refused })
+    let escrow = escrow.ok().flatten().unwrap_or_default();
+    let inherited = escrow.made_for_entries.into_iter().collect();
+    let (previous, next_rotation) = (escrow.previous, escrow.next_rotation);
+    Ok(Values { by_index, inherited, previous, next_rotation, refused })
 }
 
 /// Whether the API server will say the same again until a person mends it.
@@ -197,7 +203,7 @@ async fn escrow(pass: &Pass<'_>) -> Result<Option<escrow::Escrow>, ReadError> {
     let of = Ref::secret(&pass.key.namespace, &escrow_name(&pass.key.name));
     let before = pass.ctx.refs.known(&of);
     let ledger = Ledger(pass);
-    let ensured = escrow::ensure(pass.ctx.client.clone(), &owner, &wanted, &ledger);
+    let ensured = escrow::ensure(pass.ctx.client.clone(), &owner, &wanted, &ledger, crate::clock::to_seconds(pass.now));
     let made = tokio::time::timeout(CALL_LIMIT, ensured)
         .await
         .map_err(|_| ReadError::Api("the API server did not answer in time".to_owned()))??;
@@ -267,9 +273,20 @@ fn wanted_values(pass: &Pass<'_>) -> Vec<WantedValue> {
             let entries = row
                 .filter(|r| r.holds() || is_absent(pass, r))
                 .map(|r| EscrowEntry { connection: r.connection.clone(), remote_name: r.remote_name.clone() });
-            Some(WantedValue { key: entry.key.clone(), generate, entries: entries.into_iter().collect() })
+            let entries = entries.into_iter().collect();
+            Some(WantedValue { key: entry.key.clone(), generate, entries, arrived: has_arrived(pass, want) })
         })
         .collect()
+}
+
+/// Whether the remote has acknowledged the value that the escrow holds, and takes another one.
+fn has_arrived(pass: &Pass<'_>, want: &Want) -> bool {
+    if !pass.entry(want).pushes() {
+        return true;
+    }
+    let ready = pass.route.problem.is_none() && want.issue.is_none();
+    let row = want.row.map(|row| &pass.rows[row]).filter(|_| ready);
+    row.is_some_and(|row| row.is_ours() && row.state == EntryState::InSync && !row.is_open() && !row.resend)
 }
 
 /// Whether a list that counts shows that there is no such entry.

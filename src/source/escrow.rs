@@ -12,14 +12,16 @@ mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PostParams};
+use tokio::runtime::RuntimeFlavor;
 
 pub use index::{EntryId, Index, KeyIndex, escrow_name, previous_slot, slot};
 pub use plan::{EscrowPlan, Held, Owner, Planned, WantedValue, disinherit, lost, plan};
 
 use super::api_error::{ApiError, ApiFailure};
-use super::generate::{GenerateError, os_rng};
+use super::generate::{GenerateError, is_slow, os_rng};
 use crate::api::names;
 use crate::value::SecretValue;
 
@@ -93,6 +95,8 @@ pub struct Escrow {
     pub made_for_entries: BTreeSet<EntryId>,
     /// Keys whose value cannot be made, and why.
     pub refused: BTreeMap<String, GenerateError>,
+    /// When the next of the values is due to be made anew.
+    pub next_rotation: Option<Timestamp>,
     /// Whether something was written.
     pub wrote: bool,
 }
@@ -117,6 +121,7 @@ pub async fn ensure(
     owner: &Owner,
     wanted: &[WantedValue],
     witness: &impl Witness,
+    now: Timestamp,
 ) -> Result<Escrow, EscrowError> {
     let secrets: Api<Secret> = Api::namespaced(client, &owner.namespace);
     let name = escrow_name(&owner.name);
@@ -133,7 +138,8 @@ pub async fn ensure(
         }
         let salvage = salvage.as_ref().unwrap_or(&none);
         let settled = |entry: &EntryId| witness.is_settled(entry);
-        let planned = plan(seen.as_ref(), wanted, owner, salvage, &settled, &mut os_rng())?;
+        let planned =
+            on_this_thread(wanted, || plan(seen.as_ref(), wanted, owner, salvage, &settled, now, &mut os_rng()))?;
         let (verb, answer) = match planned.step {
             EscrowPlan::Keep(held) => return Ok(Escrow::new(held, planned.refused, wrote)),
             EscrowPlan::Create(secret) => ("create", secrets.create(&params, &secret).await),
@@ -184,6 +190,15 @@ pub async fn give_up(
     Err(EscrowError::Contended { name })
 }
 
+/// Runs what may take seconds without keeping other work from this thread, where the runtime has others.
+fn on_this_thread<T>(wanted: &[WantedValue], work: impl FnOnce() -> T) -> T {
+    let slow = wanted.iter().any(|value| is_slow(&value.generate));
+    match tokio::runtime::Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) if slow => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
 fn failed(owner: &Owner, verb: &str, error: &kube::Error) -> ApiError {
     let name = escrow_name(&owner.name);
     ApiError::new(format!("{verb} escrow Secret \"{name}\" in namespace {}", owner.namespace), error)
@@ -195,10 +210,12 @@ fn params() -> PostParams {
 
 impl Escrow {
     fn new(held: Held, refused: BTreeMap<String, GenerateError>, wrote: bool) -> Self {
-        let Held { values, previous, inherited, resource_version } = held;
-        Self { values, previous, resource_version, made_for_entries: inherited, refused, wrote }
+        let Held { values, previous, inherited, resource_version, next_rotation } = held;
+        Self { values, previous, resource_version, made_for_entries: inherited, refused, next_rotation, wrote }
     }
 }
 
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 mod tests;

@@ -393,8 +393,10 @@ pub fn expects(row: &Row, signal: DriftSignal) -> Option<Expects> {
         DriftSignal::Presence => None,
         DriftSignal::Timestamp | DriftSignal::Version => row.remote_version.as_deref().map(Into::into),
     };
+    // Whatever of ours is under way or may still land, an entry that was ours is there.
+    let is_there = (row.is_ours() && row.fingerprint.is_some() && row.key.is_some()).then_some(Expects::Listed);
     if row.unsettled_since().is_some() || row.is_open() {
-        return None;
+        return is_there;
     }
     match row.state {
         EntryState::InSync if row.is_ours() => Some(Expects::Present(version())),
@@ -403,7 +405,8 @@ pub fn expects(row: &Row, signal: DriftSignal) -> Option<Expects> {
         EntryState::Conflict => Some(Expects::Foreign),
         EntryState::Unknown => Some(Expects::Any),
         EntryState::Failed if row.is_ours() => Some(Expects::Listed),
-        _ => None,
+        EntryState::Leaving => None,
+        _ => is_there,
     }
 }
 

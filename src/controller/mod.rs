@@ -8,6 +8,7 @@ pub mod connection_status;
 pub mod connections;
 pub mod context;
 pub mod credentials;
+pub mod deadline;
 pub mod desired;
 pub mod entries;
 pub mod events;

@@ -90,6 +90,8 @@ async fn run(
     pass.register_refs();
     if pass.is_deleting() && !pass.has_finalizer() {
         // Somebody else's finalizer holds it: nothing of ours is to be done, and nothing is pushed any more.
+        pass.register_claims();
+        release_claims(&pass);
         return Ok(ctx.settings.safety_net);
     }
     if let Some(wait) = be_patient(&mut pass) {
@@ -160,6 +162,9 @@ async fn run(
     drop(permit);
     let gone = finished?;
     pass.register_claims();
+    if gone {
+        release_claims(&pass);
+    }
     tell_count(&pass);
     if adopted_all && !pass.is_deleting() {
         adoption_done(&pass);
@@ -212,6 +217,13 @@ fn await_list(pass: &mut Pass<'_>, choice: &Choice) -> Option<Duration> {
     let since = *pass.state.listing_since.get_or_insert(pass.now);
     let until = after(since, PATIENCE);
     (pass.now < until).then(|| pass.ctx.clock.until(until).max(Duration::from_millis(1)))
+}
+
+/// The object is done with, though somebody else's finalizer may hold it for long: its entries are free, but for what may land yet.
+fn release_claims(pass: &Pass<'_>) {
+    for freed in pass.ctx.entries.remove(pass.key, pass.ctx.clock.now()) {
+        pass.ctx.wake.object(freed);
+    }
 }
 
 /// The connection tells how many entries are ours.

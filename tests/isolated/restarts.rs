@@ -104,6 +104,12 @@ async fn held_while_it_goes(kind: Kind, policy: &str) {
     scene.two_more_probes(&synced.remote).await;
     assert_eq!(synced.remote.write_calls(), calls, "nothing is pushed for what is going");
     assert_eq!(synced.remote.history(&synced.entry), left);
+    // Nor does it hold its entry against others, however long it is held itself.
+    let data = json!([inline("VALUE", &synced.entry, "of another")]);
+    let spec = json!({"connectionRef": {"name": kind.member()}, "adoptionPolicy": "TakeOver", "data": data});
+    scene.vault_secret("other", spec).await;
+    scene.ready("other").await;
+    assert_eq!(synced.remote.value(&synced.entry).as_deref(), Some("of another"));
     scene.patch("VaultSecret", "app", json!({"metadata": {"finalizers": null}})).await;
     scene.gone("VaultSecret", "app").await;
 }

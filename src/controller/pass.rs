@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 
 use super::connections::ConnectionHandle;
 use super::context::Context;
-use super::desired::{self, Issue, Naming};
+use super::desired::{self, Issue, Naming, Prefix};
 use super::entries::{Claim, EntryId, Expects};
 use super::keys::{ConnectionKey, Waker};
 use super::object::ObjectState;
@@ -188,12 +188,14 @@ impl<'a> Pass<'a> {
         let names = match (&self.route.handle, deleting) {
             (_, true) => vec![None; self.vs.spec.data.len()],
             (Some(handle), false) => {
-                let others = self.route.other_prefixes(self.ctx, &self.key.namespace);
-                let prefix = handle.prefix.as_deref().map(|p| desired::render_prefix(p, &self.key.namespace));
-                desired::names(
-                    &self.vs.spec,
-                    &Naming { provider: handle.provider, prefix, others: &others, connection: &handle.display },
-                )
+                let allows = |namespace: &str| self.route.allows(self.ctx, namespace);
+                let prefix = handle.prefix.as_deref().map(|template| Prefix {
+                    template,
+                    namespace: &self.key.namespace,
+                    allows: &allows,
+                });
+                let naming = Naming { provider: handle.provider, prefix, connection: &handle.display };
+                desired::names(&self.vs.spec, &naming)
             }
             (None, false) => return self.match_by_key(&display),
         };

@@ -1,5 +1,6 @@
 //! The controllers: watches come in, objects and connections are reconciled.
 
+pub mod approval;
 pub mod backoff;
 pub mod changes;
 pub mod choose;
@@ -30,6 +31,7 @@ pub mod scrape;
 pub mod send;
 pub mod shown;
 pub mod store;
+pub mod turns;
 pub mod values;
 pub mod watch_metadata;
 pub mod watch_remote;

@@ -220,13 +220,14 @@ fn ours_and_unsettled() {
             ("a newer value: sent at once", Case { wanted: Some("b"), ..lost(nothing()) }, Update(Cause::Changed)),
             ("acknowledged since, a millisecond before D: wait", early.clone(), until(settled, EntryState::Confirming)),
             ("acknowledged since, at D", Case { now: settled, ..early }, due),
-            ("absent, begun before D, Reassert: create", lost(absent(settled - 1)), Create(Cause::Reassert)),
+            ("absent, begun before D: our own late delete", lost(absent(settled - 1)), Create(Cause::LateWrite)),
             (
-                "absent, begun before D, Report: missing",
+                "absent, begun before D, Report: our own late delete too",
                 report(lost(absent(settled - 1))),
-                Missing { contested: false },
+                Create(Cause::LateWrite),
             ),
-            ("absent, begun at D: nothing can land any more", lost(absent(settled)), Settle),
+            ("absent, begun at D: it landed before", lost(absent(settled)), Create(Cause::LateWrite)),
+            ("absent, begun at D, Report: it landed before", report(lost(absent(settled))), Create(Cause::LateWrite)),
         ]);
     }
     let case = |seen| Case::new(Some(unsettled(ours(true), since)), seen, true);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::api::Reason;
 use crate::api::vault_secret::{DataEntry, VaultSecretSpec};
 use crate::remote::{Provider, spec};
+use crate::source::schedule;
 
 /// Something that is not as it should be, for the status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,16 +25,63 @@ impl Issue {
 }
 
 /// What names at the remote depend on besides the spec.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Naming<'a> {
     /// The provider.
     pub provider: Provider,
-    /// Prefix with the namespace in it, when the connection has one.
-    pub prefix: Option<String>,
-    /// Prefixes of other namespaces at the same connection.
-    pub others: &'a [(String, String)],
+    /// What is put before names, when the connection has it so.
+    pub prefix: Option<Prefix<'a>>,
     /// The connection, for messages.
     pub connection: &'a str,
+}
+
+/// What is put before the names of a namespace, and who else has one.
+#[derive(Clone)]
+pub struct Prefix<'a> {
+    /// As the connection has it, perhaps with the namespace in it.
+    pub template: &'a str,
+    /// The namespace.
+    pub namespace: &'a str,
+    /// Whether the connection allows another namespace.
+    pub allows: &'a dyn Fn(&str) -> bool,
+}
+
+/// Longest name of a namespace.
+const LONGEST_NAMESPACE: usize = 63;
+
+impl Prefix<'_> {
+    /// The namespace whose prefix is longer than ours and begins a name too, as the remote stores it, with that prefix: the longest
+    /// of them. What it costs depends on the name, not on how many namespaces there are.
+    fn longer(&self, provider: Provider, stored: &str) -> Option<(String, String)> {
+        let own = render_prefix(self.template, self.namespace).len();
+        let head = spec::stored_name(provider, &self.template[..placeholder(self.template)?.start]);
+        let tail = stored.strip_prefix(&*head)?;
+        let could_be = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let most = tail.find(|c| !could_be(c)).unwrap_or(tail.len()).min(LONGEST_NAMESPACE);
+        (1..=most).rev().find_map(|length| {
+            // As a namespace would be written; what the remote makes of it is compared below.
+            let other = tail[..length].to_lowercase().replace('_', "-");
+            let prefix = render_prefix(self.template, &other);
+            let matches = other != self.namespace
+                && prefix.len() > own
+                && stored.starts_with(&spec::stored_name(provider, &prefix))
+                && (self.allows)(&other);
+            matches.then_some((other, prefix))
+        })
+    }
+}
+
+/// Where a template has the namespace first.
+fn placeholder(template: &str) -> Option<std::ops::Range<usize>> {
+    let mut from = 0;
+    while let Some(start) = template[from..].find("{{").map(|at| from + at) {
+        let end = start + template[start..].find("}}")?;
+        if template[start + 2..end].trim() == "namespace" {
+            return Some(start..end + 2);
+        }
+        from = end + 2;
+    }
+    None
 }
 
 /// What the schema and its rules refuse too; a CRD can be older than the operator.
@@ -58,9 +106,14 @@ pub fn check(entry: &DataEntry) -> Option<Issue> {
         return refused("exactly one of secretKeyRef, configMapKeyRef and generate must be set");
     }
     let generate = from.generate.as_ref()?;
-    let kinds = [generate.password.is_some(), generate.uuid.is_some(), generate.bytes.is_some()];
-    if kinds.iter().filter(|k| **k).count() != 1 {
-        return refused("exactly one of password, uuid and bytes must be set");
+    if let Err(error) = crate::source::generate::check_kind(generate) {
+        return refused(&error.to_string());
+    }
+    if generate.rotate_every.as_ref().is_some_and(|every| !every.get().is_zero() && every.get() < schedule::SHORTEST) {
+        return refused("generate.rotateEvery must be at least 10s, or 0 for off");
+    }
+    if let Some(problem) = generate.rotation_windows.iter().find_map(schedule::problem) {
+        return refused(&format!("generate.{problem}"));
     }
     None
 }
@@ -70,15 +123,10 @@ pub fn check(entry: &DataEntry) -> Option<Issue> {
 pub fn render_prefix(template: &str, namespace: &str) -> String {
     let mut out = String::with_capacity(template.len() + namespace.len());
     let mut rest = template;
-    while let Some(start) = rest.find("{{") {
-        let Some(end) = rest[start..].find("}}") else { break };
-        out.push_str(&rest[..start]);
-        if rest[start + 2..start + end].trim() == "namespace" {
-            out.push_str(namespace);
-        } else {
-            out.push_str(&rest[start..start + end + 2]);
-        }
-        rest = &rest[start + end + 2..];
+    while let Some(found) = placeholder(rest) {
+        out.push_str(&rest[..found.start]);
+        out.push_str(namespace);
+        rest = &rest[found.end..];
     }
     out.push_str(rest);
     out
@@ -118,24 +166,17 @@ pub fn names(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Option<Result<S
 }
 
 fn name(key: &str, wanted: &str, naming: &Naming<'_>) -> Result<String, Issue> {
-    let prefix = naming.prefix.as_deref().unwrap_or("");
+    let prefix = naming.prefix.as_ref().map(|p| render_prefix(p.template, p.namespace)).unwrap_or_default();
     let full = format!("{prefix}{wanted}");
     spec::check_name(naming.provider, &full).map_err(|error| {
         Issue::new(Reason::NameRefused, format!("key {key}, entry {full:?} at {}: {error}", naming.connection))
     })?;
     let stored = spec::stored_name(naming.provider, &full);
-    if naming.prefix.is_some() {
-        let longer = naming.others.iter().find(|(_, other)| {
-            other.len() > prefix.len() && stored.starts_with(&spec::stored_name(naming.provider, other))
-        });
-        if let Some((namespace, other)) = longer {
-            return Err(Issue::new(
-                Reason::OwnedByAnother,
-                format!(
-                    "key {key}: the entry {stored:?} begins with {other:?}, so it belongs to namespace {namespace}"
-                ),
-            ));
-        }
+    if let Some((namespace, other)) = naming.prefix.as_ref().and_then(|p| p.longer(naming.provider, &stored)) {
+        return Err(Issue::new(
+            Reason::OwnedByAnother,
+            format!("key {key}: the entry {stored:?} begins with {other:?}, so it belongs to namespace {namespace}"),
+        ));
     }
     Ok(stored)
 }
@@ -143,6 +184,8 @@ fn name(key: &str, wanted: &str, naming: &Naming<'_>) -> Result<String, Issue> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use proptest::prelude::*;
+
     use super::*;
 
     fn spec(keys: &[(&str, Option<&str>)]) -> VaultSecretSpec {
@@ -151,8 +194,8 @@ mod tests {
         serde_json::from_value(serde_json::json!({"connectionRef": {"name": "c"}, "data": data})).unwrap()
     }
 
-    fn naming(provider: Provider, prefix: Option<&str>) -> Naming<'static> {
-        Naming { provider, prefix: prefix.map(str::to_owned), others: &[], connection: "VaultConnection/c" }
+    fn naming(provider: Provider) -> Naming<'static> {
+        Naming { provider, prefix: None, connection: "VaultConnection/c" }
     }
 
     fn all(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Result<String, Reason>> {
@@ -161,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_refused_name_comes_with_one_that_would_do() {
-        let refused = names(&spec(&[("STRIPE_API_KEY", None)]), &naming(Provider::Kelvin, None));
+        let refused = names(&spec(&[("STRIPE_API_KEY", None)]), &naming(Provider::Kelvin));
         let issue = refused[0].clone().unwrap().unwrap_err();
         assert_eq!(issue.reason, Reason::NameRefused);
         assert!(
@@ -174,20 +217,66 @@ mod tests {
     #[test]
     fn two_keys_that_become_one_name_are_both_refused() {
         let s = spec(&[("a", Some("my_key")), ("b", Some("MY_KEY")), ("c", Some("other"))]);
-        let got = all(&s, &naming(Provider::Dreadnode, None));
+        let got = all(&s, &naming(Provider::Dreadnode));
         assert_eq!(got, [Err(Reason::NameRefused), Err(Reason::NameRefused), Ok("OTHER".to_owned())]);
     }
 
     #[test]
     fn r4_a_longer_prefix_owns_the_name() {
-        let others = [("team-a".to_owned(), "team-a-".to_owned()), ("team".to_owned(), "team-".to_owned())];
+        let allows = |n: &str| ["team", "team-a"].contains(&n);
         let s = spec(&[("k1", Some("a-x")), ("k2", Some("x"))]);
-        let team =
-            Naming { provider: Provider::Kelvin, prefix: Some("team-".to_owned()), others: &others, connection: "c" };
-        assert_eq!(all(&s, &team), [Err(Reason::OwnedByAnother), Ok("team-x".to_owned())]);
-        let team_a =
-            Naming { provider: Provider::Kelvin, prefix: Some("team-a-".to_owned()), others: &others, connection: "c" };
-        assert_eq!(all(&s, &team_a), [Ok("team-a-a-x".to_owned()), Ok("team-a-x".to_owned())]);
+        let of = |namespace: &'static str| {
+            let prefix = Some(Prefix { template: "{{ namespace }}-", namespace, allows: &allows });
+            all(&s, &Naming { prefix, ..naming(Provider::Kelvin) })
+        };
+        assert_eq!(of("team"), [Err(Reason::OwnedByAnother), Ok("team-x".to_owned())]);
+        assert_eq!(of("team-a"), [Ok("team-a-a-x".to_owned()), Ok("team-a-x".to_owned())]);
+    }
+
+    /// What a name costs does not depend on how many namespaces there are.
+    #[test]
+    fn r4_a_name_asks_for_those_namespaces_only_that_it_can_belong_to() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let allows = |n: &str| {
+            asked.borrow_mut().push(n.to_owned());
+            true
+        };
+        let longer = |template: &str, stored: &str| {
+            asked.borrow_mut().clear();
+            let prefix = Prefix { template, namespace: "b", allows: &allows };
+            prefix.longer(Provider::Kelvin, stored).map(|(namespace, _)| namespace)
+        };
+        assert_eq!(longer("{{ namespace }}-", "b-c-d").as_deref(), Some("b-c"));
+        assert_eq!(*asked.borrow(), ["b-c"]);
+        assert_eq!(longer("x.{{ namespace }}.{{ namespace }}.", "x.bb.bb.y").as_deref(), Some("bb"));
+        assert_eq!(*asked.borrow(), ["bb"]);
+        for (template, stored) in
+            [("{{ namespace }}-", "other"), ("shared-", "shared-x"), ("x-{{ namespace }}-", "b-c-d")]
+        {
+            assert_eq!(longer(template, stored), None);
+            assert_eq!(*asked.borrow(), Vec::<String>::new(), "{template} {stored}");
+        }
+    }
+
+    proptest! {
+        /// It finds what a look at every namespace would find.
+        #[test]
+        fn r4_nobody_is_overlooked(
+            namespaces in proptest::collection::btree_set("[ab](-?[ab]){0,3}", 1..8),
+            template in prop::sample::select(vec!["{{ namespace }}-", "{{namespace}}_", "x-{{ namespace }}", "{{ namespace }}-{{ namespace }}-", "x-"]),
+            rest in "[ab]([ab_-]{0,6}[ab])?",
+            upper: bool,
+        ) {
+            let provider = if upper { Provider::Dreadnode } else { Provider::Kelvin };
+            let namespace = namespaces.first().unwrap();
+            let own = render_prefix(template, namespace);
+            let stored = spec::stored_name(provider, &format!("{own}{rest}"));
+            let all = namespaces.iter().filter(|n| *n != namespace).map(|n| (n.clone(), render_prefix(template, n)));
+            let begins = |p: &str| p.len() > own.len() && stored.starts_with(&spec::stored_name(provider, p));
+            let wanted = all.filter(|(_, p)| begins(p)).max_by_key(|(_, p)| p.len());
+            let prefix = Prefix { template, namespace, allows: &|n| namespaces.contains(n) };
+            prop_assert_eq!(prefix.longer(provider, &stored), wanted);
+        }
     }
 
     #[test]

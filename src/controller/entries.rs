@@ -34,7 +34,8 @@ pub enum Expects {
     Foreign,
     /// No list has shown it for long; any list is news.
     Any,
-    /// Ours, and a write of it was refused: present. That it is gone may be what was waited for.
+    /// Ours, and a write of it is due, was refused, or may still land: present, with any stamp. That it is gone may be what was
+    /// waited for, and it may be one of many.
     Listed,
 }
 

@@ -1,5 +1,6 @@
 //! The controllers: watches come in, objects and connections are reconciled.
 
+pub mod approval;
 pub mod backoff;
 pub mod changes;
 pub mod choose;
@@ -8,6 +9,7 @@ pub mod connection_status;
 pub mod connections;
 pub mod context;
 pub mod credentials;
+pub mod deadline;
 pub mod desired;
 pub mod entries;
 pub mod events;
@@ -30,6 +32,7 @@ pub mod scrape;
 pub mod send;
 pub mod shown;
 pub mod store;
+pub mod turns;
 pub mod values;
 pub mod watch_metadata;
 pub mod watch_remote;
@@ -106,12 +109,25 @@ fn index(ctx: &Context, which: impl Fn(&VaultSecret) -> bool) {
     let now = ctx.clock.now();
     for vs in ctx.vault_secrets.all().iter().filter(|vs| which(vs)) {
         let claims = ledger_claims(ctx, vs, now);
-        if !claims.is_empty() {
+        if is_released(vs) {
+            // It is done with, and held by somebody else's finalizer: what may still land is held for it, and nothing else.
+            for claim in claims {
+                if let Some(until) = claim.lingers_until.filter(|until| *until > now) {
+                    ctx.entries.haunt(&claim.entry, claim.claimant, until);
+                }
+            }
+        } else if !claims.is_empty() {
             for freed in ctx.entries.set(&key_of(vs), claims) {
                 ctx.wake.object(freed);
             }
         }
     }
+}
+
+/// Whether an object is going without our finalizer.
+fn is_released(vs: &VaultSecret) -> bool {
+    let ours = vs.finalizers().iter().any(|f| f == crate::api::names::FINALIZER);
+    vs.metadata.deletion_timestamp.is_some() && !ours
 }
 
 /// What a ledger holds, without looking at the spec.
@@ -230,6 +246,31 @@ mod tests {
         pass.register_claims();
         drop(pass);
         assert_eq!(taken(&fixture).as_deref(), Some("shop/holder"));
+    }
+
+    /// An object that is going and that somebody else's finalizer holds blocks nobody, but for what may still land.
+    #[tokio::test]
+    async fn an_object_that_is_done_with_holds_nothing() {
+        let gone = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/hold"]});
+        let ours = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [crate::api::names::FINALIZER]});
+        for (more, settled, holds) in [(&gone, true, false), (&gone, false, true), (&ours, true, true)] {
+            let fixture = Fixture::start().await;
+            let status = json!({"remote": BASE, "provider": "mixpeek", "incarnation": 2});
+            fixture.show_connection(connection("first", status));
+            let mut manifest = holder(more.clone());
+            if !settled {
+                let since = fixture.ctx.clock.now().to_string();
+                manifest["status"]["entries"][0]["attempt"] = json!({"number": 1, "unsettledSince": since});
+            }
+            let key = fixture.show_vault_secret(manifest);
+            index_all(&fixture.ctx);
+            assert_eq!(taken(&fixture).is_some(), holds, "{more}, settled: {settled}");
+            let shown = fixture.ctx.vault_secrets.get(&key).unwrap();
+            if is_released(&shown) {
+                reconcile::reconcile(&fixture.ctx, &key, shown).await;
+                assert_eq!(taken(&fixture).is_some(), holds, "after a pass: {more}, settled: {settled}");
+            }
+        }
     }
 
     /// Rows of another remote behind the same connection say nothing of this one.

@@ -67,6 +67,8 @@ pub struct ObjectState {
     pub uid: String,
     /// When this process first saw it.
     pub known_since: Option<Timestamp>,
+    /// When this process first saw that it is going.
+    pub going_since: Option<Timestamp>,
     /// The object after our own last write, until the watch has shown it.
     pub latest: Option<Arc<VaultSecret>>,
     /// Rows that were read before, by connection and remote name.

@@ -2,6 +2,7 @@
 
 use kube::ResourceExt as _;
 
+use super::deadline;
 use super::desired::Issue;
 use super::pass::Pass;
 use super::project::Projection;
@@ -138,11 +139,9 @@ fn findings(pass: &Pass<'_>, projection: &Projection) -> Findings {
 
 /// The object is going: its entries are being deleted, or it is released.
 async fn finish_deletion(pass: &mut Pass<'_>, base: VaultSecretStatus) -> Result<bool, ReconcileError> {
-    let since = pass.vs.metadata.deletion_timestamp.as_ref().map_or(pass.now, |t| t.0);
-    let deadline = after(since, pass.ctx.settings.finalizer_deadline);
     let left: Vec<String> = pass.rows.iter().map(|r| format!("{:?} at {}", r.remote_name, r.connection)).collect();
-    let overdue = pass.now >= deadline;
-    if !left.is_empty() && !overdue {
+    let deadline = if left.is_empty() { pass.now } else { deadline_of(pass).await };
+    if pass.now < deadline {
         pass.look_again(deadline);
         let mut status = VaultSecretStatus { entries: pass.rows.clone(), ..base };
         let text = format!("{} still to be deleted at the remote: {}", left.len(), left.join(", "));
@@ -172,6 +171,14 @@ async fn finish_deletion(pass: &mut Pass<'_>, base: VaultSecretStatus) -> Result
     publish(pass).await;
     pass.set_finalizer(false).await?;
     Ok(true)
+}
+
+/// When what is left is given up.
+async fn deadline_of(pass: &mut Pass<'_>) -> jiff::Timestamp {
+    let deleted = pass.vs.metadata.deletion_timestamp.as_ref().map_or(pass.now, |t| t.0);
+    let first_seen = *pass.state.going_since.get_or_insert(pass.now);
+    let ahead = deadline::server_ahead(pass.ctx).await;
+    deadline::deadline(deleted, pass.ctx.settings.finalizer_deadline, ahead, first_seen)
 }
 
 /// An event where `Ready` became something that a person should know of, and where that ended.

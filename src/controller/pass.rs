@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 
 use super::connections::ConnectionHandle;
 use super::context::Context;
-use super::desired::{self, Issue, Naming};
+use super::desired::{self, Issue, Naming, Prefix};
 use super::entries::{Claim, EntryId, Expects};
 use super::keys::{ConnectionKey, Waker};
 use super::object::ObjectState;
@@ -188,12 +188,14 @@ impl<'a> Pass<'a> {
         let names = match (&self.route.handle, deleting) {
             (_, true) => vec![None; self.vs.spec.data.len()],
             (Some(handle), false) => {
-                let others = self.route.other_prefixes(self.ctx, &self.key.namespace);
-                let prefix = handle.prefix.as_deref().map(|p| desired::render_prefix(p, &self.key.namespace));
-                desired::names(
-                    &self.vs.spec,
-                    &Naming { provider: handle.provider, prefix, others: &others, connection: &handle.display },
-                )
+                let allows = |namespace: &str| self.route.allows(self.ctx, namespace);
+                let prefix = handle.prefix.as_deref().map(|template| Prefix {
+                    template,
+                    namespace: &self.key.namespace,
+                    allows: &allows,
+                });
+                let naming = Naming { provider: handle.provider, prefix, connection: &handle.display };
+                desired::names(&self.vs.spec, &naming)
             }
             (None, false) => return self.match_by_key(&display),
         };
@@ -393,8 +395,10 @@ pub fn expects(row: &Row, signal: DriftSignal) -> Option<Expects> {
         DriftSignal::Presence => None,
         DriftSignal::Timestamp | DriftSignal::Version => row.remote_version.as_deref().map(Into::into),
     };
+    // Whatever of ours is under way or may still land, an entry that was ours is there.
+    let is_there = (row.is_ours() && row.fingerprint.is_some() && row.key.is_some()).then_some(Expects::Listed);
     if row.unsettled_since().is_some() || row.is_open() {
-        return None;
+        return is_there;
     }
     match row.state {
         EntryState::InSync if row.is_ours() => Some(Expects::Present(version())),
@@ -403,7 +407,8 @@ pub fn expects(row: &Row, signal: DriftSignal) -> Option<Expects> {
         EntryState::Conflict => Some(Expects::Foreign),
         EntryState::Unknown => Some(Expects::Any),
         EntryState::Failed if row.is_ours() => Some(Expects::Listed),
-        _ => None,
+        EntryState::Leaving => None,
+        _ => is_there,
     }
 }
 

@@ -83,6 +83,14 @@ pub fn os_rng() -> UnwrapErr<OsRng> {
     OsRng.unwrap_err()
 }
 
+/// Whether exactly one kind of value is asked for.
+///
+/// # Errors
+/// When it is none or several.
+pub fn check_kind(spec: &Generate) -> Result<(), GenerateError> {
+    kind(spec).map(drop)
+}
+
 /// Whether a value of this kind can be made at all.
 ///
 /// # Errors

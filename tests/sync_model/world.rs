@@ -122,6 +122,8 @@ pub struct World {
     pub causes: u32,
     /// When something other than an answered write of ours last changed the entry.
     pub disturbed: i64,
+    /// Whether a stranger ever did something.
+    pub strangers: bool,
     /// A stranger wrote or made the entry after our last write to it.
     pub serial: u32,
     pub broken: Option<String>,
@@ -139,6 +141,7 @@ impl World {
             writes: 0,
             causes: 0,
             disturbed: -1,
+            strangers: false,
             serial: 100,
             broken: None,
             log: None,

@@ -130,7 +130,8 @@ fn a_new_escrow_says_whose_it_is_and_what_for() {
         serde_json::from_str(&meta.annotations.as_ref().unwrap()[names::ESCROW_INDEX]).unwrap();
     assert_eq!(
         index["keys"]["A"],
-        json!({"epoch": 1, "entries": [{"connection": "VaultConnection/kelvin", "remoteName": "A"}]})
+        json!({"epoch": 1, "entries": [{"connection": "VaultConnection/kelvin", "remoteName": "A"}],
+               "madeAt": "1970-01-01T00:00:00Z"})
     );
     let held = kept(&secret, &[wanted("A", 1), wanted("B", 0)], &retain());
     assert_eq!(held.values.len(), 2);

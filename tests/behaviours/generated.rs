@@ -70,7 +70,7 @@ async fn b33_lost_key_is_salvaged(kind: Kind) {
     scene.secret_has("app-escrow", "PASSWORD", &made.value).await;
     scene.ready("app").await;
     scene.two_more_probes(&made.remote).await;
-    assert_eq!(made.remote.history(&made.entry), [made.value.clone()]);
+    assert_eq!(made.remote.history(&made.entry), [made.value.as_str()]);
 
     scene.edit("app", json!({"suspend": true})).await;
     scene.not_ready("app", "Suspended").await;

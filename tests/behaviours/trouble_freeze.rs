@@ -208,8 +208,12 @@ async fn b25_another_tenant_after_timeouts(kind: Kind) {
     let unsettled = |app: &Object| app.rows().iter().all(|row| !row.text("/attempt/unsettledSince").is_empty());
     scene.until("VaultSecret", "many", "has nothing but unsettled rows", unsettled).await;
     filled.remote.open_tenant(OTHER);
+    filled.remote.faults().clear();
     frozen(&scene, kind.member()).await;
-    assert_eq!(filled.entries_there(), Vec::<String>::new());
+    scene.not_ready("many", "RemoteDiverged").await;
+    scene.two_more_probes(&filled.remote).await;
+    // A list that comes while some are being sent counts for the others only; so many may be missing without a word.
+    assert!(filled.entries_there().len() <= 5, "{:?}", filled.entries_there());
 }
 
 /// Everything was changed at once: that is no drift either.

@@ -12,19 +12,6 @@ use super::*;
 use crate::api::vault_secret::{Bytes, DeletionPolicy, Generate, Password};
 use crate::source::fake_api::FakeApi;
 
-/// Nothing else is known.
-struct Nothing;
-
-impl Witness for Nothing {
-    fn is_settled(&self, _: &EntryId) -> bool {
-        false
-    }
-
-    async fn salvage(&self, _: &[String]) -> Result<BTreeMap<String, SecretValue>, ApiError> {
-        Ok(BTreeMap::new())
-    }
-}
-
 /// Of entries, this is known.
 struct Settled<'a>(&'a (dyn Fn(&EntryId) -> bool + Sync));
 
@@ -321,10 +308,10 @@ fn an_escrow_that_would_be_too_large_says_so() {
 #[tokio::test]
 async fn what_is_returned_is_what_the_api_server_holds() {
     let api = FakeApi::start().await;
-    let first = ensure(api.client(), &retain(), &[wanted("A", 1)], &Nothing, NOW).await.unwrap();
+    let first = ensure(api.client(), &retain(), &[wanted("A", 1)], &(), NOW).await.unwrap();
     assert!(first.wrote);
     assert_eq!(api.requests(), ["GET checkout-escrow", "POST checkout-escrow"]);
-    let again = ensure(api.client(), &retain(), &[wanted("A", 1)], &Nothing, NOW).await.unwrap();
+    let again = ensure(api.client(), &retain(), &[wanted("A", 1)], &(), NOW).await.unwrap();
     assert!(!again.wrote);
     assert_eq!((again.values, again.resource_version), (first.values, first.resource_version));
     assert_eq!(api.requests().len(), 3, "one read and no write");
@@ -335,7 +322,7 @@ async fn what_is_returned_is_what_the_api_server_holds() {
 async fn a_lost_key_is_salvaged() {
     let api = FakeApi::start().await;
     let both = [wanted("A", 1), wanted("B", 1)];
-    let first = ensure(api.client(), &retain(), &both, &Nothing, NOW).await.unwrap();
+    let first = ensure(api.client(), &retain(), &both, &(), NOW).await.unwrap();
     let lose = |key: &str| {
         let mut object = api.get("secrets", "shop", "checkout-escrow").unwrap();
         object["data"].as_object_mut().unwrap().remove(key).unwrap();
@@ -351,7 +338,7 @@ async fn a_lost_key_is_salvaged() {
 
     // What cannot be had back is made anew, as for an escrow that is lost as a whole.
     lose("B");
-    let third = ensure(api.client(), &retain(), &both, &Nothing, NOW).await.unwrap();
+    let third = ensure(api.client(), &retain(), &both, &(), NOW).await.unwrap();
     assert!(third.values["A"] == first.values["A"] && third.values["B"] != first.values["B"]);
 
     // Nor is an old value passed off as one of another epoch.
@@ -367,7 +354,7 @@ async fn a_lost_key_is_salvaged() {
 async fn what_was_inherited_is_inherited_once() {
     let api = FakeApi::start().await;
     let both = [wanted("A", 1), wanted("B", 1)];
-    ensure(api.client(), &retain(), &both, &Nothing, NOW).await.unwrap();
+    ensure(api.client(), &retain(), &both, &(), NOW).await.unwrap();
     let second = owner("uid-2", DeletionPolicy::Retain);
     let not_held = both.clone().map(|value| WantedValue { entries: Vec::new(), ..value });
     let inherited = async |settled: &(dyn Fn(&EntryId) -> bool + Sync)| {
@@ -396,7 +383,7 @@ async fn two_writers_make_one_value() {
     let value = kept(&theirs, &[wanted("A", 1)], &retain()).values["A"].clone();
     let object = serde_json::to_value(&theirs).unwrap();
     api.before_next("POST", move |store| store.put("secrets", object));
-    let ours = ensure(api.client(), &retain(), &[wanted("A", 1)], &Nothing, NOW).await.unwrap();
+    let ours = ensure(api.client(), &retain(), &[wanted("A", 1)], &(), NOW).await.unwrap();
     assert_eq!(ours.values["A"], value);
     assert!(!ours.wrote);
 
@@ -405,12 +392,12 @@ async fn two_writers_make_one_value() {
     let value = kept(&theirs, &[wanted("A", 2)], &retain()).values["A"].clone();
     let object = serde_json::to_value(&theirs).unwrap();
     api.before_next("PUT", move |store| store.put("secrets", object));
-    let ours = ensure(api.client(), &retain(), &[wanted("A", 2)], &Nothing, NOW).await.unwrap();
+    let ours = ensure(api.client(), &retain(), &[wanted("A", 2)], &(), NOW).await.unwrap();
     assert_eq!(ours.values["A"], value);
     assert!(!ours.wrote);
 
     // And at the same time, as often as one likes.
-    let many = (0..8).map(|_| async { ensure(api.client(), &retain(), &[wanted("A", 3)], &Nothing, NOW).await });
+    let many = (0..8).map(|_| async { ensure(api.client(), &retain(), &[wanted("A", 3)], &(), NOW).await });
     let values: Vec<_> = futures::future::join_all(many).await.into_iter().map(|e| e.unwrap().values).collect();
     assert!(values.iter().all(|v| *v == values[0]));
 }
@@ -419,7 +406,7 @@ async fn two_writers_make_one_value() {
 async fn a_write_without_an_answer_gives_no_value() {
     let api = FakeApi::start().await;
     api.fail_next("POST", 500, "hunter2");
-    let error = ensure(api.client(), &retain(), &[wanted("A", 1)], &Nothing, NOW).await.unwrap_err();
+    let error = ensure(api.client(), &retain(), &[wanted("A", 1)], &(), NOW).await.unwrap_err();
     assert!(matches!(&error, EscrowError::Api(e) if e.failure == ApiFailure::Unavailable), "{error:?}");
     assert_eq!(
         error.to_string(),

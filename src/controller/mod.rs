@@ -18,6 +18,7 @@ pub mod outcome;
 pub mod pass;
 pub mod prober;
 pub mod project;
+pub mod queue;
 pub mod reconcile;
 pub mod refs;
 pub mod report;

@@ -29,6 +29,12 @@ impl Clock {
         crate::sync::plan::after(self.wall, self.started.elapsed())
     }
 
+    /// The time of an instant.
+    #[must_use]
+    pub fn at(&self, instant: Instant) -> Timestamp {
+        crate::sync::plan::after(self.wall, instant.saturating_duration_since(self.started))
+    }
+
     /// How long until `at`; zero when it is past.
     #[must_use]
     pub fn until(&self, at: Timestamp) -> Duration {

@@ -1,25 +1,29 @@
 //! From what is known to what happens: asks `sync::plan` about every entry and writes the answers into the pass.
 
+mod leaving;
+mod quiet;
+mod seen;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::connections::ConnectionHandle;
-use super::desired::Issue;
-use super::entries::EntryId;
 use super::pass::{Note, Pass};
 use super::prober::Snapshot;
 use super::values::{Values, is_unchanged, known_version};
 use crate::api::Reason;
 use crate::api::names;
 use crate::api::vault_secret::{AdoptionPolicy, DeletionPolicy, DriftPolicy};
-use crate::remote::{DriftSignal, Listed};
+use crate::remote::DriftSignal;
 use crate::sync::ledger::{EntryState, Row};
-use crate::sync::plan::{self, Adoption, Awaiting, Cause, Decision, Departure, Drift, Facts, Parting, Seen, Sighting};
-use crate::sync::snapshot::counts;
+use crate::sync::plan::{self, Adoption, Awaiting, Cause, Decision, Departure, Drift, Facts, Seen};
 use crate::sync::transition::{self, Write};
 use crate::value::SecretValue;
+use leaving::choose_leaving;
+use quiet::settle_without_writing;
+use seen::{see, sighted_id, wait};
 
 /// A write that is due.
 pub struct Due {
@@ -52,40 +56,21 @@ pub struct Choice {
     pub undecided: bool,
     /// Rows that go.
     pub forgotten: Vec<usize>,
+    /// Entries that are not ours and that are created whatever their values turn out to be, which have not been read.
+    pub unread: u32,
+    /// What is told of entries that are left at the remote.
+    pub notes: Vec<Note>,
 }
 
-/// What a list shows of an entry, if it counts for its row.
-fn see(pass: &mut Pass<'_>, row: usize, handle: &ConnectionHandle) -> (Seen, Option<Arc<Snapshot>>) {
-    let row = &pass.rows[row];
-    let id = EntryId { remote: Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
-    let read_at = pass.state.memo(&row.connection, &row.remote_name, pass.now).read_at;
-    let trace = pass.ctx.entries.trace(&id, read_at);
-    let snapshot = handle.remote.snapshot();
-    let too_old = |since: Option<Timestamp>| {
-        handle.max_age.is_some_and(|age| since.is_some_and(|at| plan::after(at, age) < pass.now))
-    };
-    match snapshot {
-        Some(snapshot) if counts(snapshot.span, &trace) && !too_old(Some(snapshot.span.ended)) => {
-            let seen = match snapshot.entries.get(&row.remote_name) {
-                None => Seen::Absent { began: snapshot.span.began },
-                Some(listed) => Seen::Present(sighting(&snapshot, listed, handle)),
-            };
-            (seen, Some(snapshot))
-        }
-        other => {
-            let since = handle.remote.last_good().or(Some(read_at));
-            (Seen::Nothing { stale: too_old(since) }, other)
-        }
+impl Choice {
+    /// Whether the values are all that is missing for new entries to be created, and nothing else is to be done.
+    #[must_use]
+    pub fn only_creates(&self) -> bool {
+        self.unread > 0 && !self.needs_values && !self.undecided && self.due.is_empty() && self.forgotten.is_empty()
     }
-}
 
-fn sighting(snapshot: &Snapshot, listed: &Listed, handle: &ConnectionHandle) -> Sighting {
-    Sighting {
-        began: snapshot.span.began,
-        id: listed.id.clone(),
-        version: listed.version.clone(),
-        created: listed.created,
-        by_us: handle.remote.is_us(listed.created_by.as_deref()),
+    fn left(&mut self, row: &Row, text: String) {
+        self.notes.push(Note::about_entry(row, "EntryLeft", text));
     }
 }
 
@@ -142,14 +127,11 @@ fn choose_wanted(
             let version = known_version(pass, pass.entry(&pass.wants[want])).map(|v| v.to_string());
             (recorded.clone().unwrap_or_default(), None, version)
         }
-        None => {
-            choice.needs_values = true;
-            return;
-        }
+        None => return choose_unread(pass, index, handle, blocked, choice),
     };
     let (seen, snapshot) = see(pass, index, handle);
     let row = &pass.rows[index];
-    let memo = pass.state.memo(&row.connection, &row.remote_name, pass.now);
+    let memo = pass.state.memo(&row.connection, &row.remote_name, pass.read_at);
     let edited = memo.failed_generation.is_some_and(|g| Some(g) != pass.vs.metadata.generation);
     if edited || memo.failed_for.as_ref().is_some_and(|f| *f != fingerprint) {
         memo.backoff.reset();
@@ -270,119 +252,26 @@ fn choose_wanted(
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn settle_without_writing(
+/// The value was not read yet. An entry that is not ours waits for a list, and is created when there is none of its name, whatever
+/// its value: what has to wait anyway does not cost a read.
+fn choose_unread(
     pass: &mut Pass<'_>,
     index: usize,
-    want: usize,
-    decision: Decision,
-    seen: &Seen,
-    handle: &ConnectionHandle,
+    handle: &Arc<ConnectionHandle>,
+    blocked: bool,
     choice: &mut Choice,
-    oldest_reassertion: Option<Timestamp>,
 ) {
-    let contested_until = oldest_reassertion.map(|at| plan::after(at, std::time::Duration::from_secs(3600)));
-    let show = |pass: &mut Pass<'_>, state: EntryState, message: String| {
-        pass.rows[index].state = state;
-        pass.rows[index].message = message;
-    };
-    match decision {
-        Decision::InSync => {
-            let known = !matches!(seen, Seen::Nothing { .. });
-            let row = &pass.rows[index];
-            // What a list showed stays until another one shows otherwise.
-            if known || !matches!(row.state, EntryState::Drifted | EntryState::Missing | EntryState::Unknown) {
-                show(pass, EntryState::InSync, String::new());
-            }
-            if let (Some(age), true) = (handle.max_age, matches!(seen, Seen::Nothing { stale: false })) {
-                let since = handle.remote.last_good().unwrap_or(pass.now);
-                pass.look_again(plan::after(plan::after(since, age), std::time::Duration::from_millis(1)));
-            }
-        }
-        Decision::Unknown => show(pass, EntryState::Unknown, String::new()),
-        Decision::Wait { on, state } => {
-            wait(pass, index, on, handle);
-            if matches!(on, Awaiting::Snapshot { .. }) && state == EntryState::Pending {
-                choice.undecided = true;
-                if let Some(problem) = pass.route.problem.as_ref().map(|p| p.issue.clone()) {
-                    pass.wants[want].issue.get_or_insert(problem);
-                }
-            }
-            if pass.rows[index].state != EntryState::Failed || state == EntryState::Confirming {
-                show(pass, state, String::new());
-            }
-        }
-        Decision::Conflict => {
-            transition::withdraw(&mut pass.rows[index]);
-            let message = "an entry of this name exists and is not ours; set adoptionPolicy: TakeOver or annotate \
-                           vaultsecret.dev/adopt to take it over"
-                .to_owned();
-            show(pass, EntryState::Conflict, message);
-        }
-        Decision::Drifted { contested } | Decision::Missing { contested } => {
-            let drifted = matches!(decision, Decision::Drifted { .. });
-            let done = if drifted { "changed" } else { "removed" };
-            let message = if contested {
-                if let Some(at) = contested_until {
-                    pass.look_again(at);
-                }
-                format!(
-                    "somebody else keeps writing: it was {done} again after it was put right five times within an hour"
-                )
-            } else {
-                format!("somebody else {done} it, and driftPolicy is Report{}", who(handle, &pass.rows[index]))
-            };
-            show(pass, if drifted { EntryState::Drifted } else { EntryState::Missing }, message);
-        }
-        Decision::UpdateUnsupported => {
-            let message = "the remote lists the entry and answers 404 to its update: this version of it cannot update. Delete the \
-                           entry at the remote to have it created anew"
-                .to_owned();
-            let key = pass.entry(&pass.wants[want]).key.clone();
-            let text = format!("key {key}, entry {:?} at {}: {message}", pass.rows[index].remote_name, handle.display);
-            pass.wants[want].issue = Some(Issue::new(Reason::UpdateUnsupported, text));
-            show(pass, EntryState::Failed, message);
-        }
-        Decision::Settle | Decision::Create(_) | Decision::Update(_) | Decision::Delete | Decision::Forget(_) => {}
-    }
-}
-
-fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
-    let row = pass.rows[index].clone();
-    let deadline = pass.ctx.settings.finalizer_deadline;
-    let Some(handle) = pass.handle_of(&row) else {
-        if !row.holds() || departure(pass) == Departure::Retain && row.unsettled_since().is_none() {
-            choice.forgotten.push(index);
-            return;
-        }
-        // Nothing is known of its connection. A live object gives the row up after the deadline; one that is going does so
-        // with its finalizer.
-        let since = row.leaving_since.unwrap_or(pass.now);
-        let until = plan::after(since, deadline);
-        if until <= pass.now && !pass.is_deleting() {
-            pass.warn(
-                "EntryLeft",
-                format!("entry {:?} at {} is left: its connection is gone", row.remote_name, row.connection),
-            );
-            choice.forgotten.push(index);
-        } else {
-            pass.look_again(until.max(plan::after(pass.now, std::time::Duration::from_secs(1))));
-        }
-        pass.rows[index].message = "its connection is gone".to_owned();
-        return;
-    };
-    if handle.frozen().is_some() {
-        // Perhaps it is not the remote that the entry is at: nothing that it shows is believed.
-        pass.rows[index].message = "the connection is frozen".to_owned();
+    let row = &pass.rows[index];
+    let failed = pass.state.memo(&row.connection, &row.remote_name, pass.read_at).failed_for.is_some();
+    if blocked || failed || row.is_ours() {
+        choice.needs_values = true;
         return;
     }
-    let (seen, snapshot) = see(pass, index, &handle);
-    let memo = pass.state.memo(&row.connection, &row.remote_name, pass.now);
-    let leaving_since = memo.leaving_since;
-    let held = memo.backoff.waits_until(pass.now, handle.remote.recovered_at());
+    let (seen, snapshot) = see(pass, index, handle);
+    let row = &pass.rows[index];
     let facts = Facts {
-        row: Some(&row),
-        wanted: None,
+        row: Some(row),
+        wanted: Some(""),
         seen: &seen,
         stamps: handle.remote.client().drift_signal() != DriftSignal::Presence,
         adoption: Adoption::Refuse,
@@ -395,41 +284,15 @@ fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
         now: pass.now,
         settle: handle.settle,
         skew: snapshot.as_ref().map_or(std::time::Duration::from_secs(30), |s| s.skew),
-        leaving_since,
+        leaving_since: None,
     };
     match plan::decide(&facts) {
-        Decision::Delete => {
-            if let Some(id) = sighted_id(&seen) {
-                pass.rows[index].remote_id = Some(id);
-            }
-            if let Some(at) = held {
-                pass.look_again(at);
-                return;
-            }
-            choice.due.push(Due {
-                note: None,
-                row: index,
-                write: Write::Delete,
-                cause: None,
-                value: None,
-                fingerprint: None,
-                source_version: None,
-                handle,
-            });
+        Decision::Wait { on: on @ Awaiting::Snapshot { .. }, state: EntryState::Pending } => {
+            wait(pass, index, on, handle);
+            choice.undecided = true;
         }
-        Decision::Wait { on, .. } => wait(pass, index, on, &handle),
-        Decision::Forget(parting) => {
-            let entry = format!("entry {:?} at {}", row.remote_name, row.connection);
-            match parting {
-                Parting::Clean => {}
-                Parting::Stranger => {
-                    pass.warn("EntryLeft", format!("{entry} was made anew by somebody else; it is left as it is"));
-                }
-                Parting::Left => pass.warn("EntryLeft", format!("{entry} is left: nothing shows whether it is ours")),
-            }
-            choice.forgotten.push(index);
-        }
-        _ => {}
+        Decision::Create(_) => choice.unread += 1,
+        _ => choice.needs_values = true,
     }
 }
 
@@ -456,27 +319,6 @@ fn departure(pass: &Pass<'_>) -> Departure {
     }
 }
 
-fn wait(pass: &mut Pass<'_>, index: usize, on: Awaiting, handle: &ConnectionHandle) {
-    match on {
-        Awaiting::Until(at) => pass.look_again(plan::after(at, std::time::Duration::from_millis(1))),
-        Awaiting::Snapshot { not_before } => {
-            let row = &pass.rows[index];
-            let id = EntryId { remote: Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
-            let read_at = pass.state.memo(&row.connection, &row.remote_name, pass.now).read_at;
-            let trace = pass.ctx.entries.trace(&id, read_at);
-            let not_before = not_before.max(Some(read_at)).max(trace.last_write_over).unwrap_or(pass.now);
-            handle.remote.want_snapshot(pass.key, not_before);
-        }
-    }
-}
-
-fn sighted_id(seen: &Seen) -> Option<String> {
-    match seen {
-        Seen::Present(sighting) => sighting.id.clone(),
-        _ => None,
-    }
-}
-
 /// Whether a person asked to take over what is refused now: by annotation on the object, or on its connection.
 fn asked_to_adopt(pass: &Pass<'_>, want: usize, handle: &ConnectionHandle) -> bool {
     if handle.adopting.as_ref().is_some_and(|a| a.concerns(pass.key)) {
@@ -500,7 +342,6 @@ pub fn pending_annotation<'p>(
     let done = pass.vs.status.as_ref().and_then(handled);
     (done != Some(asked)).then_some(asked.as_str())
 }
-
 /// Tells that somebody else changed an entry that is put right now.
 fn change_note(row: &Row, cause: Cause, seen: &Seen, snapshot: Option<&Snapshot>) -> Note {
     let by = snapshot
@@ -514,11 +355,5 @@ fn change_note(row: &Row, cause: Cause, seen: &Seen, snapshot: Option<&Snapshot>
         _ => "changed at the remote",
     };
     let text = format!("entry {:?} at {} was {what}{by}; it is written again", row.remote_name, row.connection);
-    Note { warning: true, reason: "RemoteChanged", text }
-}
-
-fn who(handle: &ConnectionHandle, row: &Row) -> String {
-    let snapshot = handle.remote.snapshot();
-    let listed = snapshot.as_ref().and_then(|s| s.entries.get(&row.remote_name));
-    listed.and_then(|l| l.updated_by.as_deref()).map(|who| format!(" (by {who})")).unwrap_or_default()
+    Note::about_entry(row, "RemoteChanged", text)
 }

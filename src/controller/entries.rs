@@ -65,8 +65,17 @@ struct Entry {
 }
 
 impl Entry {
+    /// A write of ours is remembered also when nobody names the entry any more: whoever names it next must not be shown a list
+    /// from before it.
     fn is_unused(&self) -> bool {
-        self.claims.is_empty() && self.ghosts.is_empty() && self.trace.in_flight == 0
+        self.claims.is_empty() && self.ghosts.is_empty() && self.trace == Trace::default()
+    }
+
+    /// Forgets our last write, once every list that can be looked at began after it.
+    fn forget_write(&mut self, listed_since: Option<Timestamp>) {
+        if self.claims.is_empty() && self.trace.in_flight == 0 && self.trace.last_write_over < listed_since {
+            self.trace = Trace::default();
+        }
     }
 }
 
@@ -218,10 +227,14 @@ impl Entries {
         self.lock().entries.entry(id.clone()).or_default().ghosts.push((until, claimant));
     }
 
-    /// Forgets entries that were held for objects that are gone, once nothing of theirs can land any more.
-    pub fn prune(&self, now: Timestamp) {
-        self.lock().entries.retain(|_, entry| {
+    /// Forgets entries that were held for objects that are gone, once nothing of theirs can land any more, and what was written to
+    /// entries of a remote that nobody names any more, once every list of it that can be looked at began at `listed_since` or later.
+    pub fn prune(&self, now: Timestamp, remote: &str, listed_since: Option<Timestamp>) {
+        self.lock().entries.retain(|id, entry| {
             entry.ghosts.retain(|(until, _)| *until > now);
+            if *id.remote == *remote {
+                entry.forget_write(listed_since);
+            }
             !entry.is_unused()
         });
     }
@@ -293,7 +306,7 @@ impl State {
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.claims.retain(|(k, _)| k != key);
         freed.extend(entry.claims.iter().map(|(k, _)| k.clone()));
-        // The trace stays while a write is under way: its answer still has to be noted.
+        // The trace stays: a write that is under way is still to be answered, and a list from before one says nothing.
         if entry.is_unused() {
             self.entries.remove(id);
         }

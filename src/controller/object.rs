@@ -87,6 +87,8 @@ pub struct ObjectState {
     pub announced: Option<String>,
     /// The lanes in whose queues the object stands.
     pub queued: Vec<Arc<Lane>>,
+    /// Since when something waits in such a queue.
+    pub queued_since: Option<Timestamp>,
     /// Since when a connection that is being read is waited for.
     pub waiting_since: Option<Timestamp>,
     /// Since when a list is waited for, with nothing else to do.

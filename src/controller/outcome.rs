@@ -203,13 +203,14 @@ fn note_transition(pass: &mut Pass<'_>, old: &VaultSecretStatus, new: &VaultSecr
     if status == "True" {
         // The first sync is what everybody expects: it is worth no event. The end of trouble is.
         if before.is_some() {
-            pass.notes.push(super::pass::Note { warning: false, reason: known.as_str(), text: message });
+            pass.notes.push(super::pass::Note { warning: false, reason: known.as_str(), text: message, entry: None });
         }
     } else {
         pass.notes.push(super::pass::Note {
             warning: *known != Reason::Suspended,
             reason: known.as_str(),
             text: message,
+            entry: None,
         });
     }
 }
@@ -226,6 +227,9 @@ pub async fn publish(pass: &mut Pass<'_>) {
         tracing::info!(
             namespace = %pass.key.namespace, name = %pass.vs.name_any(), reason = note.reason, text = %note.text, "event"
         );
-        pass.ctx.events.publish(about.clone(), note.warning, note.reason, note.text).await;
+        // Within six minutes, events with one reason about one place are one, which keeps its first note.
+        let place = note.entry.map(|entry| format!("status.entries{{{entry}}}"));
+        let about = k8s_openapi::api::core::v1::ObjectReference { field_path: place, ..about.clone() };
+        pass.ctx.events.publish(about, note.warning, note.reason, note.text).await;
     }
 }

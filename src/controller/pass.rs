@@ -1,5 +1,8 @@
 //! One pass over a VaultSecret: what it works on, and what it found.
 
+mod claims;
+mod rows;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -8,21 +11,20 @@ use kube::ResourceExt as _;
 
 use super::connections::ConnectionHandle;
 use super::context::Context;
-use super::desired::{self, Issue, Naming, Prefix};
-use super::entries::{Claim, EntryId, Expects};
+use super::desired::Issue;
+use super::entries::EntryId;
 use super::keys::{ConnectionKey, Waker};
 use super::object::ObjectState;
 use super::refs::Ref;
 use super::route::{Problem, Route};
 use crate::api::vault_secret::{CreationPolicy, DataEntry, VaultSecretStatus};
-use crate::api::{Reason, VaultSecret, names};
-use crate::remote::DriftSignal;
+use crate::api::{VaultSecret, names};
 use crate::remote::lane::ObjectKey;
 use crate::source::escrow::escrow_name;
-use crate::sync::conflict::{Claimant, Hold};
-use crate::sync::ledger::{EntryState, Row};
-use crate::sync::plan::after;
+use crate::sync::ledger::Row;
 use crate::sync::transition;
+
+pub use claims::expects;
 
 /// How long a call may have been under way when its process ended: a login, a retry and their timeouts. Longer is safer: it
 /// only means to watch the entry a while longer.
@@ -48,6 +50,16 @@ pub struct Note {
     pub reason: &'static str,
     /// One sentence, without any value.
     pub text: String,
+    /// The entry that it is about, where it is about one: each of several is told by an event of its own.
+    pub entry: Option<String>,
+}
+
+impl Note {
+    /// A warning about one entry.
+    #[must_use]
+    pub fn about_entry(row: &Row, reason: &'static str, text: String) -> Self {
+        Self { warning: true, reason, text, entry: Some(format!("{}:{}", row.connection, row.remote_name)) }
+    }
 }
 
 /// One pass.
@@ -72,6 +84,8 @@ pub struct Pass<'a> {
     pub notes: Vec<Note>,
     /// Start of the pass.
     pub now: Timestamp,
+    /// When the object was read that the decisions are made on, or a moment later.
+    pub read_at: Timestamp,
     /// How many entries were ours when it began.
     pub owned_at_start: usize,
     /// Rows whose value was looked at in this pass, as the spec now has it: by connection and name.
@@ -79,8 +93,15 @@ pub struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    /// Begins a pass: takes up what a crash or an unwritten outcome left, and finds the connection.
-    pub fn begin(ctx: &'a Arc<Context>, key: &'a ObjectKey, state: &'a mut ObjectState, vs: Arc<VaultSecret>) -> Self {
+    /// Begins a pass on an object that was read no later than `read_at`: takes up what a crash or an unwritten outcome left, and
+    /// finds the connection.
+    pub fn begin(
+        ctx: &'a Arc<Context>,
+        key: &'a ObjectKey,
+        state: &'a mut ObjectState,
+        vs: Arc<VaultSecret>,
+        read_at: Timestamp,
+    ) -> Self {
         let now = ctx.clock.now();
         let mut rows = vs.status.as_ref().map(|s| s.entries.clone()).unwrap_or_default();
         for row in &mut rows {
@@ -110,6 +131,7 @@ impl<'a> Pass<'a> {
             next: None,
             notes: Vec::new(),
             now,
+            read_at,
         }
     }
 
@@ -167,189 +189,6 @@ impl<'a> Pass<'a> {
         Some(EntryId { remote: Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() })
     }
 
-    /// Brings the keys of the spec and the rows of the ledger together: rows of keys that are gone are leaving, rows of another
-    /// remote behind the same connection are forgotten, and a row follows its entry to another connection of the same remote.
-    pub fn match_rows(&mut self) {
-        let display = self.vs.spec.connection_ref.display();
-        let deleting = self.is_deleting();
-        if let Some(handle) = self.route.handle.clone() {
-            let forgotten: Vec<Row> =
-                self.rows.extract_if(.., |r| r.connection == display && r.incarnation != handle.incarnation).collect();
-            for row in forgotten.iter().filter(|r| r.holds()) {
-                self.warn(
-                    "EntryLeft",
-                    format!(
-                        "{} points at another remote now: entry {:?} at the old one is left",
-                        row.connection, row.remote_name
-                    ),
-                );
-            }
-        }
-        let names = match (&self.route.handle, deleting) {
-            (_, true) => vec![None; self.vs.spec.data.len()],
-            (Some(handle), false) => {
-                let allows = |namespace: &str| self.route.allows(self.ctx, namespace);
-                let prefix = handle.prefix.as_deref().map(|template| Prefix {
-                    template,
-                    namespace: &self.key.namespace,
-                    allows: &allows,
-                });
-                let naming = Naming { provider: handle.provider, prefix, connection: &handle.display };
-                desired::names(&self.vs.spec, &naming)
-            }
-            (None, false) => return self.match_by_key(&display),
-        };
-        let mut taken = HashSet::new();
-        for (index, name) in names.into_iter().enumerate() {
-            let mut want = Want { index, row: None, issue: desired::check(&self.vs.spec.data[index]) };
-            match name {
-                None => {}
-                Some(Err(issue)) => want.issue = Some(issue),
-                Some(Ok(name)) => {
-                    let row = self.row_for(&display, &name);
-                    self.rows[row].key = Some(self.vs.spec.data[index].key.clone());
-                    self.rows[row].leaving_since = None;
-                    taken.insert(row);
-                    want.row = Some(row);
-                }
-            }
-            self.wants.push(want);
-        }
-        let now = self.now;
-        for (i, row) in self.rows.iter_mut().enumerate().filter(|(i, _)| !taken.contains(i)) {
-            let _ = i;
-            row.key = None;
-            row.leaving_since.get_or_insert(crate::clock::to_millis(now));
-            row.state = EntryState::Leaving;
-        }
-        for row in &self.rows {
-            let leaving = row.key.is_none();
-            let memo = self.state.memo(&row.connection, &row.remote_name, now);
-            if leaving {
-                memo.leaving_since.get_or_insert(now);
-            } else {
-                memo.leaving_since = None;
-            }
-        }
-    }
-
-    /// Without a connection nothing is known of names: rows keep their keys, and none is taken for leaving but those of keys
-    /// that are gone from the spec.
-    fn match_by_key(&mut self, display: &str) {
-        for (index, entry) in self.vs.spec.data.iter().enumerate() {
-            let row = self
-                .rows
-                .iter()
-                .position(|r| r.connection == display && r.key.as_deref() == Some(&entry.key))
-                .filter(|_| entry.pushes());
-            self.wants.push(Want { index, row, issue: desired::check(entry) });
-        }
-    }
-
-    /// The row of an entry; made when there is none.
-    fn row_for(&mut self, display: &str, name: &str) -> usize {
-        if let Some(found) = self.rows.iter().position(|r| r.connection == display && r.remote_name == name) {
-            return found;
-        }
-        let incarnation = self.route.handle.as_ref().map_or(0, |h| h.incarnation);
-        let base = self.route.handle.as_ref().map(|h| Arc::clone(&h.remote.base));
-        let moved = self.rows.iter().position(|r| {
-            r.connection != display
-                && r.remote_name == name
-                && self
-                    .handle_of(r)
-                    .is_some_and(|h| Some(&h.remote.base) == base.as_ref() && h.incarnation == r.incarnation)
-        });
-        if let Some(moved) = moved {
-            display.clone_into(&mut self.rows[moved].connection);
-            self.rows[moved].incarnation = incarnation;
-            let _ = self.state.memo(display, name, self.now);
-            return moved;
-        }
-        self.rows.push(Row {
-            connection: display.to_owned(),
-            remote_name: name.to_owned(),
-            incarnation,
-            ..Row::default()
-        });
-        let _ = self.state.memo(display, name, self.now);
-        self.rows.len() - 1
-    }
-
-    /// Tells the index what the object names and holds, and wakes those for whom something became free.
-    pub fn register_claims(&mut self) {
-        let claims = self.claims();
-        for freed in self.ctx.entries.set(self.key, claims) {
-            self.ctx.wake.object(freed);
-        }
-    }
-
-    fn claims(&mut self) -> Vec<Claim> {
-        let uid = self.uid();
-        let created = self.vs.metadata.creation_timestamp.as_ref().map(|t| t.0);
-        let name = format!("{}/{}", self.key.namespace, self.key.name);
-        let mut claims = Vec::with_capacity(self.rows.len());
-        for row in &self.rows {
-            let Some(handle) = self.handle_of(row) else {
-                // Not to be written through now, but held all the same.
-                claims.extend(super::ledger_claim(self.ctx, &self.vs, row, self.now));
-                continue;
-            };
-            let hold = if row.is_ours() {
-                Hold::Ours
-            } else if row.holds() {
-                Hold::Claimed
-            } else if row.key.is_some() {
-                Hold::Named
-            } else {
-                continue;
-            };
-            let memo = self.state.memo(&row.connection, &row.remote_name, self.now);
-            let (read_at, not_updated) = (memo.read_at, memo.update_refused >= 2);
-            let prefix = handle.prefix.as_deref().map_or(0, |p| desired::render_prefix(p, &self.key.namespace).len());
-            let settle = handle.settle;
-            claims.push(Claim {
-                entry: EntryId { remote: Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() },
-                claimant: Claimant { created, uid: uid.clone(), name: name.clone(), hold, prefix },
-                connection: row.connection.as_str().into(),
-                // Whoever deletes an entry that cannot be updated has it made anew.
-                expects: expects(row, handle.remote.client().drift_signal())
-                    .or_else(|| (not_updated && row.state == EntryState::Failed).then_some(Expects::Foreign)),
-                read_at,
-                lingers_until: lingers(row).map(|since| after(since, settle)),
-            });
-        }
-        claims
-    }
-
-    /// Marks entries that another VaultSecret has.
-    pub fn check_owners(&mut self) {
-        let uid = self.uid();
-        let mut waits = Vec::new();
-        for want in &mut self.wants {
-            let Some(row) = want.row else { continue };
-            let Some(handle) = self.route.handle.as_ref() else { continue };
-            let id =
-                EntryId { remote: Arc::clone(&handle.remote.base), name: self.rows[row].remote_name.as_str().into() };
-            if let Some(taken) = self.ctx.entries.taken(self.key, &uid, &id, self.now) {
-                let key = &self.vs.spec.data[want.index].key;
-                want.issue = Some(Issue::new(
-                    Reason::OwnedByAnother,
-                    format!(
-                        "key {key}: the entry {:?} at {} belongs to VaultSecret {}",
-                        id.name, handle.display, taken.by
-                    ),
-                ));
-                self.rows[row].state = EntryState::Conflict;
-                self.rows[row].message = format!("belongs to VaultSecret {}", taken.by);
-                waits.extend(taken.until);
-            }
-        }
-        for at in waits {
-            self.look_again(after(at, std::time::Duration::from_millis(1)));
-        }
-    }
-
     /// The status is about to say that this generation was observed: a row whose value was not looked at (the connection is
     /// frozen or missing, its turn has not come) must not pass for unchanged later.
     pub fn doubt_unverified(&mut self) {
@@ -372,43 +211,13 @@ impl<'a> Pass<'a> {
 
     /// Notes a warning to be published.
     pub fn warn(&mut self, reason: &'static str, text: String) {
-        self.notes.push(Note { warning: true, reason, text });
+        self.notes.push(Note { warning: true, reason, text, entry: None });
     }
 
     /// Why nothing may be written for the keys of the spec, if so.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         self.route.problem.as_ref()
-    }
-}
-
-/// Since when a write of ours may still land, for entries whose object goes away.
-fn lingers(row: &Row) -> Option<Timestamp> {
-    let open = row.attempt.as_ref().filter(|a| a.open).and_then(|a| a.at);
-    row.unsettled_since().max(open)
-}
-
-/// What a row expects of the next list.
-#[must_use]
-pub fn expects(row: &Row, signal: DriftSignal) -> Option<Expects> {
-    let version = || match signal {
-        DriftSignal::Presence => None,
-        DriftSignal::Timestamp | DriftSignal::Version => row.remote_version.as_deref().map(Into::into),
-    };
-    // Whatever of ours is under way or may still land, an entry that was ours is there.
-    let is_there = (row.is_ours() && row.fingerprint.is_some() && row.key.is_some()).then_some(Expects::Listed);
-    if row.unsettled_since().is_some() || row.is_open() {
-        return is_there;
-    }
-    match row.state {
-        EntryState::InSync if row.is_ours() => Some(Expects::Present(version())),
-        EntryState::Drifted => Some(Expects::Moved(version())),
-        EntryState::Missing => Some(Expects::Absent),
-        EntryState::Conflict => Some(Expects::Foreign),
-        EntryState::Unknown => Some(Expects::Any),
-        EntryState::Failed if row.is_ours() => Some(Expects::Listed),
-        EntryState::Leaving => None,
-        _ => is_there,
     }
 }
 

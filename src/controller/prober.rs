@@ -172,6 +172,13 @@ impl RemoteHandle {
         self.lock().snapshot.clone()
     }
 
+    /// When the list began that is looked at; without one, the list that is being read.
+    #[must_use]
+    pub fn list_began(&self) -> Option<Timestamp> {
+        let state = self.lock();
+        state.snapshot.as_ref().map(|snapshot| snapshot.span.began).or(state.last_began)
+    }
+
     /// Asks for a list that began no earlier than that; the object is woken when it is there.
     pub fn want_snapshot(&self, key: &ObjectKey, not_before: Timestamp) {
         let mut state = self.lock();

@@ -142,7 +142,7 @@ impl Pass<'_> {
         }
         if let Some(why) = &applied.recreated {
             let text = format!("Secret {:?} was deleted and made anew: {why}", desired.name);
-            self.notes.push(Note { warning: false, reason: "TargetReplaced", text });
+            self.notes.push(Note { warning: false, reason: "TargetReplaced", text, entry: None });
         }
     }
 

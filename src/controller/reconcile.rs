@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
+
 use super::backoff::{self, jittered};
 use super::choose::{Choice, Due, choose, look_again_at_interval, pending_annotation};
 use super::context::Context;
@@ -11,9 +13,9 @@ use super::object::ObjectState;
 use super::outcome::{finish, keep_outcomes, publish};
 use super::pass::Pass;
 use super::project::Projection;
+use super::queue::{Ahead, ask_ahead, send_all};
 use super::route::Route;
 use super::save::SaveError;
-use super::turns::{by_lane, send_group};
 use super::values::{self, ReadError, Values, is_unchanged};
 use super::worker::NEVER;
 use crate::api::vault_secret::{DeletionPolicy, VaultSecretStatus};
@@ -26,6 +28,8 @@ use crate::sync::transition::Write;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a value that is overdue to be made anew is looked at.
 const OVERDUE: Duration = Duration::from_secs(10);
+/// How long a list is waited for before the status says so, when nothing is wrong with the values: it may wait for the budget.
+const PATIENCE_FOR_LISTS: Duration = Duration::from_secs(10);
 
 /// Why a reconcile could not be carried through; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +45,13 @@ pub enum ReconcileError {
 /// Reconciles a VaultSecret. Returns when to look at it again.
 pub async fn reconcile(ctx: &Arc<Context>, key: &ObjectKey, shown: Arc<VaultSecret>) -> Duration {
     let mut state = ctx.objects.take(key);
-    let vs = state.newest(shown);
+    let vs = state.newest(Arc::clone(&shown));
     state.known_since.get_or_insert(ctx.clock.now());
+    // What our own last write answered may be older than its spec, which somebody else has edited since.
+    let read = ctx.vault_secrets.shown_at(key).filter(|_| Arc::ptr_eq(&vs, &shown));
+    let read_at = read.map_or_else(|| ctx.clock.now(), |at| ctx.clock.at(at));
     let began = tokio::time::Instant::now();
-    let result = run(ctx, key, &mut state, Arc::clone(&vs)).await;
+    let result = run(ctx, key, &mut state, vs, read_at).await;
     let (outcome, wait) = match result {
         Ok(wait) => {
             state.overtaken.reset();
@@ -82,10 +89,11 @@ async fn run(
     key: &ObjectKey,
     state: &mut ObjectState,
     vs: Arc<VaultSecret>,
+    read_at: jiff::Timestamp,
 ) -> Result<Duration, ReconcileError> {
-    // Closed only when the process ends.
-    let mut permit = ctx.workers.acquire().await.ok();
-    let mut pass = Pass::begin(ctx, key, state, vs);
+    // For work at the API server only, so that an object which has to wait keeps nobody waiting.
+    let mut permit = None;
+    let mut pass = Pass::begin(ctx, key, state, vs, read_at);
     pass.register_refs();
     if pass.is_deleting() && !pass.has_finalizer() {
         // Somebody else's finalizer holds it: nothing of ours is to be done, and nothing is pushed any more.
@@ -102,12 +110,22 @@ async fn run(
     let pushes = pass.vs.spec.data.iter().any(|e| e.pushes());
     let wants_finalizer = pass.vs.spec.deletion() == DeletionPolicy::Delete && (pushes || !pass.rows.is_empty());
     if !pass.is_deleting() && pass.has_finalizer() != wants_finalizer {
+        take_permit(ctx, &mut permit).await;
         pass.set_finalizer(wants_finalizer).await?;
     }
     let marks = mark_force_push(&mut pass);
-    let mut values = if needs_values(&pass) { Some(values::read(&pass).await?) } else { None };
-    let mut choice = choose(&mut pass, values.as_ref());
-    if choice.needs_values && values.is_none() {
+    let mut choice = choose(&mut pass, None);
+    if let Some(wait) = await_list(&mut pass, &choice, PATIENCE) {
+        return Ok(wait);
+    }
+    let turn = match ask_ahead(&mut pass, &choice) {
+        Ahead::Turn(turn) => Some(turn),
+        Ahead::Later(wait) => return Ok(wait),
+        Ahead::Unknown => None,
+    };
+    let mut values = None;
+    if choice.needs_values || choice.unread > 0 || needs_values(&pass) {
+        take_permit(ctx, &mut permit).await;
         values = Some(values::read(&pass).await?);
         choice = choose(&mut pass, values.as_ref());
     }
@@ -120,9 +138,10 @@ async fn run(
         Some(_) => pass.state.source_backoff.reset(),
         None => {}
     }
-    if let Some(wait) = await_list(&mut pass, &choice) {
+    if let Some(wait) = await_list(&mut pass, &choice, PATIENCE_FOR_LISTS) {
         return Ok(wait);
     }
+    pass.notes.append(&mut choice.notes);
     let mut base = pass.old_status();
     base.last_handled_force_push = marks.or(base.last_handled_force_push);
     if let Some(values) = &values {
@@ -133,27 +152,22 @@ async fn run(
     values::give_up(&pass, forgotten.iter().copied().chain(deleted)).await?;
     let adopted_all = !choice.undecided;
     mark_adoption(&pass, &choice, &mut base);
+    let forgets = !forgotten.is_empty();
     let due = forget(&mut pass, choice, forgotten);
     // What is left is told before the first write takes it out of the ledger: nothing would know of it after a crash.
     publish(&mut pass).await;
-    let mut again = false;
-    let groups = by_lane(due);
-    let asked: Vec<_> = groups.iter().map(|g| Arc::clone(&g[0].handle.remote.lane)).collect();
-    for group in groups {
-        // Requests take as long as the remote pleases: no worker waits with them.
-        match send_group(&mut pass, group, &base, &mut permit).await {
-            Ok(sent) => again |= sent.again,
-            Err(error) => {
-                // What another lane has answered in this pass is not lost with it.
-                keep_outcomes(&mut pass);
-                return Err(error);
-            }
+    let sent = match send_all(&mut pass, due, turn, &base, &mut permit).await {
+        Ok(sent) => sent,
+        Err(error) => {
+            // What another lane has answered in this pass is not lost with it.
+            keep_outcomes(&mut pass);
+            return Err(error.into());
         }
+    };
+    if let Some(wait) = sent.quiet.filter(|_| !forgets) {
+        return Ok(wait);
     }
-    pass.leave_queues(&asked);
-    if permit.is_none() {
-        permit = ctx.workers.acquire().await.ok();
-    }
+    take_permit(ctx, &mut permit).await;
     let mut projection = if pass.is_deleting() || pass.vs.spec.suspended() {
         Projection { done: pass.target_is_in_place(), ..Projection::default() }
     } else {
@@ -178,7 +192,7 @@ async fn run(
     if gone {
         return Ok(ctx.settings.safety_net);
     }
-    if again {
+    if sent.again {
         ctx.wake.object(key.clone());
     }
     if !pass.is_deleting() && !pass.vs.spec.suspended() {
@@ -198,6 +212,14 @@ async fn run(
     Ok(pass.next.map_or(net, |at| ctx.clock.until(at).max(Duration::from_millis(1)).min(net)))
 }
 
+/// Waits for its place among those who work at the API server, unless it has one.
+async fn take_permit<'c>(ctx: &'c Context, permit: &mut Option<SemaphorePermit<'c>>) {
+    if permit.is_none() {
+        // Closed only when the process ends.
+        *permit = ctx.workers.acquire().await.ok();
+    }
+}
+
 /// What the remote does not let through now goes on when it does.
 fn wait_for_remote(pass: &mut Pass<'_>) {
     let Some(handle) = pass.route.handle.clone().filter(|_| pass.route.problem.is_some()) else { return };
@@ -209,8 +231,10 @@ fn wait_for_remote(pass: &mut Pass<'_>) {
 }
 
 /// A new entry waits for a list, and nothing else is to be done: the list is there in a moment, so nothing is written before.
-fn await_list(pass: &mut Pass<'_>, choice: &Choice) -> Option<Duration> {
+fn await_list(pass: &mut Pass<'_>, choice: &Choice, patience: Duration) -> Option<Duration> {
     let nothing_else = choice.undecided
+        && !choice.needs_values
+        && choice.unread == 0
         && choice.due.is_empty()
         && choice.forgotten.is_empty()
         && !pass.is_deleting()
@@ -221,7 +245,7 @@ fn await_list(pass: &mut Pass<'_>, choice: &Choice) -> Option<Duration> {
         return None;
     }
     let since = *pass.state.listing_since.get_or_insert(pass.now);
-    let until = after(since, PATIENCE);
+    let until = after(since, patience);
     (pass.now < until).then(|| pass.ctx.clock.until(until).max(Duration::from_millis(1)))
 }
 

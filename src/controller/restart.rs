@@ -110,7 +110,7 @@ impl Pass<'_> {
         self.state.restart_backoff.reset();
         if !done.is_empty() {
             let text = format!("the values changed: restarted {}", done.join(", "));
-            self.notes.push(Note { warning: false, reason: "Restarted", text });
+            self.notes.push(Note { warning: false, reason: "Restarted", text, entry: None });
         }
         target.restarted = Some(set);
         projection.status = Some(target);

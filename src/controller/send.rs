@@ -26,12 +26,12 @@ const ABANDON_AFTER: Duration = Duration::from_secs(1);
 const WRITE_OUTCOMES_EVERY: Duration = Duration::from_secs(2);
 
 /// What became of a turn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Something was sent or noted: the pass has an outcome to write.
-    pub any: bool,
     /// The object is to be looked at again at once.
     pub again: bool,
+    /// Rows that are gone, by the place that they had.
+    pub dropped: Vec<usize>,
 }
 
 /// One request's end.
@@ -55,7 +55,7 @@ impl Pass<'_> {
             for one in &due {
                 self.note_failure(one, &error);
             }
-            return Ok(Sent { any: true, again: false });
+            return Ok(Sent::default());
         }
         let allowed = usize::try_from(turn.requests()).unwrap_or(usize::MAX).max(1);
         // What the turn does not allow comes in another one.
@@ -69,15 +69,15 @@ impl Pass<'_> {
         if due.is_empty() {
             // Somebody else has them. Who waits for an entry is woken when it becomes free; this is for one that leaves.
             self.look_again(crate::sync::plan::after(self.now, Duration::from_secs(60)));
-            return Ok(Sent { any: true, again: false });
+            return Ok(Sent::default());
         }
         if handle.frozen().is_some() {
-            return Ok(Sent { any: false, again: true });
+            return Ok(Sent { again: true, ..Sent::default() });
         }
         if !self.ctx.leadership.covers(Duration::MAX) {
             // The lease was not renewed in time; it is in a moment, or the process ends.
             self.look_again(crate::sync::plan::after(self.now, Duration::from_secs(1)));
-            return Ok(Sent { any: false, again: false });
+            return Ok(Sent::default());
         }
         let before = self.rows.clone();
         let at = crate::clock::to_millis(self.ctx.clock.now());
@@ -164,11 +164,11 @@ impl Pass<'_> {
         }
         drop(requests);
         dropped.sort_unstable();
-        for row in dropped.into_iter().rev() {
-            let row = self.remove_row(row);
+        for row in dropped.iter().rev() {
+            let row = self.remove_row(*row);
             self.state.dropped.insert((row.connection.clone(), row.remote_name.clone()));
         }
-        Ok(Sent { any: true, again: again || left_over })
+        Ok(Sent { again: again || left_over, dropped })
     }
 
     /// Takes the entries of the writes in the index; those that somebody else has are left out.

@@ -13,6 +13,7 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{Event, watcher};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::WatchBackoff;
@@ -21,7 +22,13 @@ use crate::remote::lane::ObjectKey;
 
 /// Objects of one kind.
 pub struct Store<K> {
-    objects: RwLock<HashMap<ObjectKey, Arc<K>>>,
+    objects: RwLock<HashMap<ObjectKey, Shown<K>>>,
+}
+
+/// An object, and when it came: it was read no later.
+struct Shown<K> {
+    object: Arc<K>,
+    at: Instant,
 }
 
 impl<K> Default for Store<K> {
@@ -44,21 +51,29 @@ impl<K> Store<K> {
     /// An object.
     #[must_use]
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).get(key).map(|shown| Arc::clone(&shown.object))
+    }
+
+    /// When an object came as it is now: it was read no later than that.
+    #[must_use]
+    pub fn shown_at(&self, key: &ObjectKey) -> Option<Instant> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).get(key).map(|shown| shown.at)
     }
 
     /// Every object.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<K>> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects.values().map(|shown| Arc::clone(&shown.object)).collect()
     }
 
     pub(super) fn insert(&self, key: ObjectKey, object: Arc<K>) {
-        self.objects.write().unwrap_or_else(PoisonError::into_inner).insert(key, object);
+        let shown = Shown { object, at: Instant::now() };
+        self.objects.write().unwrap_or_else(PoisonError::into_inner).insert(key, shown);
     }
 
     fn remove(&self, key: &ObjectKey) -> Option<Arc<K>> {
-        self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key)
+        self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key).map(|shown| shown.object)
     }
 
     /// Takes out what a complete list of a namespace (`None`: of all) did not hold.
@@ -69,7 +84,7 @@ impl<K> Store<K> {
             .filter(|k| namespace.is_none_or(|n| *n == *k.namespace) && !held.contains(k))
             .cloned()
             .collect();
-        gone.iter().filter_map(|k| objects.remove(k)).collect()
+        gone.iter().filter_map(|k| objects.remove(k)).map(|shown| shown.object).collect()
     }
 }
 

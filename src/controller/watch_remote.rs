@@ -115,7 +115,6 @@ fn count(tally: &mut Tally, snapshot: &Snapshot, claim: &Claim, trace: &Trace, e
 
 /// Judges a list and makes it visible.
 fn judge(ctx: &Context, remote: &RemoteHandle, snapshot: &Arc<Snapshot>) {
-    ctx.entries.prune(ctx.clock.now());
     let mut excused = remote.excused.lock().unwrap_or_else(PoisonError::into_inner);
     let mut wake: HashSet<ObjectKey> = HashSet::new();
     let mut tallies: HashMap<(String, Arc<str>), Tally> = HashMap::new();
@@ -137,9 +136,17 @@ fn judge(ctx: &Context, remote: &RemoteHandle, snapshot: &Arc<Snapshot>) {
         }
     }
     wake.extend(remote.publish(snapshot));
+    ctx.entries.prune(ctx.clock.now(), &remote.base, oldest_list(ctx, remote));
     for key in wake {
         ctx.wake.object(key);
     }
+}
+
+/// When the oldest list began that somebody may look at: each credential of a remote has lists of its own.
+fn oldest_list(ctx: &Context, remote: &RemoteHandle) -> Option<jiff::Timestamp> {
+    let all = ctx.remotes();
+    let others = all.values().map(|other| &**other).filter(|other| other.base == remote.base);
+    others.chain([remote]).filter_map(RemoteHandle::list_began).min()
 }
 
 /// Somebody approved: what is off now does not freeze again before it has been put right.

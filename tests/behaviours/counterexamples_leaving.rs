@@ -119,6 +119,35 @@ async fn f6_made_anew_by_a_stranger(kind: Kind) {
     assert!(says(&scene.events("app").await, "EntryLeft", &name), "{:?}", scene.events("app").await);
 }
 
+/// Each of several entries that are left is told, not the first alone.
+#[tokio::test]
+async fn f6_each_entry_that_is_left_is_told() {
+    let scene = Scene::new("f6-each").await;
+    let remote = connect(&scene, Kind::Kelvin).await;
+    let names = ["one", "two", "three"];
+    let data: Vec<_> = names.iter().map(|name| inline(&name.to_uppercase(), name, "a value")).collect();
+    let spec =
+        json!({"connectionRef": {"name": "kelvin"}, "deletionPolicy": "Delete", "driftPolicy": "Report", "data": data});
+    scene.vault_secret("app", spec).await;
+    scene.ready("app").await;
+    for name in names {
+        remote.foreign_delete(name);
+        remote.foreign_put(name, "theirs");
+    }
+    scene.delete("VaultSecret", "app").await;
+    scene.gone("VaultSecret", "app").await;
+    assert_eq!(remote.count(Op::Delete), 0);
+    let is_told = async |name| {
+        let told = format!("entry {name:?}");
+        scene.eventually("it is told", async || says(&scene.events("app").await, "EntryLeft", &told)).await;
+    };
+    for name in names {
+        is_told(name).await;
+    }
+    let told = scene.events("app").await.iter().filter(|event| event.text("/reason") == "EntryLeft").count();
+    assert_eq!(told, names.len(), "each once: {:?}", scene.events("app").await);
+}
+
 #[tokio::test]
 async fn f6_kelvin() {
     f6_made_anew_by_a_stranger(Kind::Kelvin).await;

@@ -25,3 +25,4 @@ mod trouble_echo;
 mod trouble_freeze;
 mod trouble_lists;
 mod trouble_lost;
+mod turns;

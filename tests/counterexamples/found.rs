@@ -74,6 +74,14 @@ fn s5_our_own_late_create_of_an_entry_that_was_ours_is_deleted_with_us() {
     hand.case.departure = Departure::Delete;
     hand.list(20 + D, 21 + D, stamped(20 + D, 15, 15));
     assert_eq!(hand.decide(22 + D, None), Delete, "created later than our version, and by us: no orphan");
+    // The same when the process ended before the answer.
+    let mut hand = Hand::new(ours(true), true);
+    hand.list(10, 11, absent(10));
+    hand.send(12, Write::Create, Some(Cause::Reassert));
+    hand.restart(20);
+    hand.case.departure = Departure::Delete;
+    hand.list(20 + D, 21 + D, stamped(20 + D, 15, 15));
+    assert_eq!(hand.decide(22 + D, None), Delete, "removed, made again by us, and cut off by a crash");
     // But a delete whose answer was lost says nothing of who made it anew.
     let mut hand = Hand::new(ours(true), true);
     hand.send(2 * D, Write::Delete, None);

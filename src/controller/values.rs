@@ -59,6 +59,8 @@ pub fn known_version(pass: &Pass<'_>, entry: &DataEntry) -> Option<Arc<str>> {
         Ref::secret(namespace, &key.name)
     } else if let Some(key) = &from.config_map_key_ref {
         Ref::config_map(namespace, &key.name)
+    } else if from.sealed.is_some() {
+        return pass.ctx.sealing.version();
     } else {
         Ref::secret(namespace, &escrow_name(&pass.key.name))
     };
@@ -110,6 +112,7 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
         }
         Err(error) => return Err(error),
     };
+    let mut unsealed = super::unseal::open_all(pass).await?;
     let mut by_index = Vec::with_capacity(data.len());
     for (entry, reference) in data.iter().zip(&references) {
         if let Some(issue) = check(entry) {
@@ -118,6 +121,8 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
         }
         let raw = if let Some(value) = &entry.value {
             Ok((SecretValue::from(value.0.as_str()), INLINE.to_owned()))
+        } else if let Some(opened) = unsealed.remove(&by_index.len()) {
+            opened
         } else if let Some(reference) = reference {
             match sources.get(reference) {
                 Some(Ok(source)) => Ok((source.value.clone(), source.resource_version.clone())),

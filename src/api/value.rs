@@ -19,6 +19,8 @@ impl std::fmt::Debug for InlineValue {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.generate), has(self.sealed)].filter(x, x).size() == 1").message("exactly one of secretKeyRef, configMapKeyRef, generate and sealed must be set"))]
+// Not on the field itself: the API server would repeat what is there, which may be the value by mistake.
+#[x_kube(validation = Rule::new("!has(self.sealed) || self.sealed.startsWith('-----BEGIN AGE ENCRYPTED FILE-----')").message("sealed must be what vaultsecret seal printed, all of its lines"))]
 pub struct ValueFrom {
     /// A key of a Secret in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,7 +33,6 @@ pub struct ValueFrom {
     pub generate: Option<Generate>,
     /// What `vaultsecret seal` printed: a ciphertext that only the operator opens, and only for this key of this VaultSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.startsWith('-----BEGIN AGE ENCRYPTED FILE-----')").message("must be what vaultsecret seal printed, all of its lines"))]
     #[schemars(length(max = 98_304))]
     pub sealed: Option<String>,
 }

@@ -16,6 +16,7 @@ mod inputs;
 mod projection;
 mod pushing;
 mod regressions;
+mod sealed;
 mod trouble;
 mod trouble_auth;
 mod trouble_breaker;

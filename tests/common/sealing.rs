@@ -33,7 +33,7 @@ impl Scene {
 
     /// The same as an administrator; it has to succeed, and what it prints comes back.
     pub fn seal_command(&self, args: &[&str], input: &str) -> String {
-        let output = self.seal_as(&self.cluster.admin_kubeconfig(), args, input);
+        let output = self.seal_as(self.cluster.admin_kubeconfig(), args, input);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }

@@ -23,6 +23,9 @@ impl Sealed {
         scene.connect(&remote).await;
         let value = scene.canary("value");
         let text = scene.seal("app", "VALUE", &value);
+        let identities = scene.system_object("Secret", IDENTITIES).await.unwrap();
+        let identity = String::from_utf8(identities.secret_value("i1").unwrap()).unwrap();
+        scene.secret_text(identity.lines().last().unwrap());
         let data = json!([sealed("VALUE", ENTRY, &text)]);
         scene.vault_secret("app", json!({"connectionRef": {"name": "kelvin"}, "data": data})).await;
         scene.ready("app").await;
@@ -177,6 +180,27 @@ async fn b44_given_up_identities() {
     s.reseal(&s.value).await;
     s.scene.ready("app").await;
     s.expect_untouched().await;
+}
+
+/// The operator is upgraded and its roles are not: only what is sealed waits for them.
+#[tokio::test]
+async fn b44_rights_of_an_older_version() {
+    let s = Sealed::new("b44-rights").await;
+    s.scene.operator.stop().await;
+    let older = json!({"rules": [
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["vaultsecret-key-ring"], "verbs": ["get"]},
+    ]});
+    s.scene.system_patch("Role", "vaultsecret-operator", older).await;
+    s.scene.operator.start_again().await;
+    let message = s.scene.not_ready("app", "ValueRefused").await.ready().message;
+    assert!(message.contains("may not read") && message.contains("apply the roles in deploy/"), "{message}");
+    let other = json!([{"key": "OTHER", "remoteName": "other", "value": "inline"}]);
+    s.scene.vault_secret("other", json!({"connectionRef": {"name": "kelvin"}, "data": other})).await;
+    s.scene.ready("other").await;
+    let _ = s.scene.cluster.namespaced_rights(s.scene.operator.system(), &s.scene.namespace).await;
+    s.scene.ready("app").await;
+    assert_eq!(s.remote.history(ENTRY), [s.value.as_str()]);
 }
 
 /// What is there is never overwritten, whatever it holds.

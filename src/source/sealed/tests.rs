@@ -226,12 +226,33 @@ fn a_mutated_file_never_opens_and_never_panics() {
             assert!(open(&ring, &here(), &armor(&file).unwrap()).is_err(), "round {round}");
         }
     }
-    for _ in 0..2000 {
-        let length = rng.random_range(0..200);
-        let noise: Vec<u8> = (0..length).map(|_| rng.random_range(b' '..b'~')).collect();
-        let line = [b"vaultsecret.dev/sealed/".as_slice(), &noise, b"\n"].concat();
-        assert!(envelope::value_of(&line, &here()).is_err());
+}
+
+/// The same for the line before the value: what is read is what would be written.
+#[test]
+fn a_mutated_header_is_read_as_it_would_be_written_or_not_at_all() {
+    use rand::rngs::StdRng;
+    use rand::{Rng as _, SeedableRng as _};
+    let mut rng = StdRng::seed_from_u64(14);
+    let good = envelope::header(&here());
+    let mut read = 0;
+    for _ in 0..20_000 {
+        let mut line = good.clone().into_bytes();
+        for _ in 0..rng.random_range(1..3) {
+            let at = rng.random_range(0..line.len());
+            match rng.random_range(0..3) {
+                0 => line[at] = rng.random_range(b' '..b'~'),
+                1 => drop(line.remove(at)),
+                _ => line.insert(at, rng.random_range(b' '..b'~')),
+            }
+        }
+        if let Ok(scope) = envelope::scope_of(&line) {
+            read += 1;
+            assert!(line.starts_with(envelope::header(&scope).as_bytes()), "{}", line.escape_ascii());
+        }
+        assert_eq!(envelope::value_of(&line, &here()).is_ok(), line.starts_with(good.as_bytes()));
     }
+    assert!(read > 100, "only {read} lines were readable, which tests little");
 }
 
 fn names() -> impl Strategy<Value = Scope> {

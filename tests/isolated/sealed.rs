@@ -190,6 +190,7 @@ async fn b44_rights_of_an_older_version() {
     let older = json!({"rules": [
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["vaultsecret-key-ring"], "verbs": ["get"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update"]},
     ]});
     s.scene.system_patch("Role", "vaultsecret-operator", older).await;
     s.scene.operator.start_again().await;

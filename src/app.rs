@@ -23,7 +23,7 @@ use crate::controller::context::{Context, Settings};
 use crate::controller::events::Events;
 use crate::controller::keys::Wake;
 use crate::controller::store::{Change, Store, watch};
-use crate::controller::{connection, reconcile, scrape, watch_metadata, worker};
+use crate::controller::{connection, reconcile, scrape, sealing, watch_metadata, worker};
 use crate::keyring;
 use crate::leader::{Candidate, Leadership};
 use crate::metrics::Metrics;
@@ -201,6 +201,7 @@ async fn lead(
         objects: crate::controller::object::Objects::default(),
         entries: crate::controller::entries::Entries::default(),
         refs: crate::controller::refs::Refs::default(),
+        sealing: crate::controller::sealing::Sealing::default(),
         connections: crate::controller::connections::Connections::default(),
         remotes: Mutex::new(HashMap::new()),
         restarts: crate::controller::restart::RestartBudget::new(args.rollout_restarts_per_minute),
@@ -330,7 +331,8 @@ async fn watch_all(ctx: &Arc<Context>, gates: &Gates, end: &CancellationToken) -
     }
     gates.connections.pass();
     let (listed, references) = mpsc::unbounded_channel();
-    let mut count = watch_metadata::spawn_refs(ctx, &listed, end);
+    let mut count = watch_metadata::spawn_refs(ctx, &listed, end) + 1;
+    tokio::spawn(sealing::watch(Arc::clone(ctx), listed.clone(), end.clone()));
     if ctx.settings.is_cluster_wide() {
         tokio::spawn(watch_metadata::watch_namespaces(Arc::clone(ctx), listed, end.clone()));
         count += 1;

@@ -20,7 +20,9 @@ impl std::fmt::Debug for InlineValue {
 /// Where a value comes from: exactly one member.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.generate)].filter(x, x).size() == 1").message("exactly one of secretKeyRef, configMapKeyRef and generate must be set"))]
+#[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.generate), has(self.sealed)].filter(x, x).size() == 1").message("exactly one of secretKeyRef, configMapKeyRef, generate and sealed must be set"))]
+// Not on the field itself: the API server would repeat what is there, which may be the value by mistake.
+#[x_kube(validation = Rule::new("!has(self.sealed) || self.sealed.startsWith('-----BEGIN AGE ENCRYPTED FILE-----')").message("sealed must be what vaultsecret seal printed, all of its lines"))]
 pub struct ValueFrom {
     /// A key of a Secret in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,6 +33,10 @@ pub struct ValueFrom {
     /// Made by the operator and kept in the escrow Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<Generate>,
+    /// What `vaultsecret seal` printed: a ciphertext that only the operator opens, and only for this key of this VaultSecret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 98_304))]
+    pub sealed: Option<String>,
 }
 
 /// A key of an object.

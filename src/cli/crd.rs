@@ -109,7 +109,8 @@ mod tests {
         spec.data.valueFrom.generate.password.symbolCharacters spec.data.valueFrom.generate.password.noUpper \
         spec.data.valueFrom.generate.password.allowRepeat spec.data.valueFrom.generate.uuid \
         spec.data.valueFrom.generate.bytes.length spec.data.valueFrom.generate.bytes.encoding \
-        spec.data.valueFrom.generate.epoch spec.target.name spec.target.creationPolicy spec.target.when \
+        spec.data.valueFrom.generate.epoch spec.data.valueFrom.sealed \
+        spec.target.name spec.target.creationPolicy spec.target.when \
         spec.target.type spec.target.immutable spec.target.template.metadata.labels \
         spec.target.template.metadata.annotations spec.adoptionPolicy spec.deletionPolicy spec.driftPolicy \
         spec.reassertInterval spec.suspend status.observedGeneration status.conditions.type status.entries.connection \

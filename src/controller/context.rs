@@ -16,6 +16,7 @@ use super::object::Objects;
 use super::prober::RemoteHandle;
 use super::refs::Refs;
 use super::restart::RestartBudget;
+use super::sealing::Sealing;
 use super::store::Store;
 use crate::api::{ClusterVaultConnection, VaultConnection, VaultSecret};
 use crate::clock::Clock;
@@ -74,6 +75,8 @@ pub struct Context {
     pub entries: Entries,
     /// Secrets and ConfigMaps that somebody refers to.
     pub refs: Refs,
+    /// What opens sealed values.
+    pub sealing: Sealing,
     /// Connections that were read.
     pub connections: Connections,
     /// Remotes by budget identity.

@@ -101,9 +101,14 @@ pub fn check(entry: &DataEntry) -> Option<Issue> {
         );
     }
     let Some(from) = &entry.value_from else { return None };
-    let kinds = [from.secret_key_ref.is_some(), from.config_map_key_ref.is_some(), from.generate.is_some()];
+    let kinds = [
+        from.secret_key_ref.is_some(),
+        from.config_map_key_ref.is_some(),
+        from.generate.is_some(),
+        from.sealed.is_some(),
+    ];
     if kinds.iter().filter(|k| **k).count() != 1 {
-        return refused("exactly one of secretKeyRef, configMapKeyRef and generate must be set");
+        return refused("exactly one of secretKeyRef, configMapKeyRef, generate and sealed must be set");
     }
     let generate = from.generate.as_ref()?;
     if let Err(error) = crate::source::generate::check_kind(generate) {

@@ -43,6 +43,7 @@ impl Fixture {
             safety_net: Duration::from_secs(3600),
         };
         let ctx = Arc::new(Context {
+            sealing: crate::controller::sealing::Sealing::default(),
             leadership: crate::leader::Leadership::alone(),
             restarts: crate::controller::restart::RestartBudget::new(60),
             events: Events::new(client.clone(), names::OPERATOR, None),

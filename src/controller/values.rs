@@ -70,6 +70,8 @@ pub fn known_version(pass: &Pass<'_>, entry: &DataEntry) -> Option<Arc<str>> {
         Ref::secret(namespace, &key.name)
     } else if let Some(key) = &from.config_map_key_ref {
         Ref::config_map(namespace, &key.name)
+    } else if from.sealed.is_some() {
+        return pass.ctx.sealing.version();
     } else {
         Ref::secret(namespace, &escrow_name(&pass.key.name))
     };
@@ -126,6 +128,7 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
     };
     let refused = sources.iter().any(|(_, source)| source.as_ref().is_err_and(SourceError::is_forbidden))
         || escrow.as_ref().is_err_and(|issue| issue.reason == Reason::SourceMissing);
+    let mut unsealed = super::unseal::open_all(pass).await?;
     let mut by_index = Vec::with_capacity(data.len());
     for (entry, reference) in data.iter().zip(&references) {
         if let Some(issue) = check(entry) {
@@ -134,6 +137,8 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
         }
         let raw = if let Some(value) = &entry.value {
             Ok((SecretValue::from(value.0.as_str()), INLINE.to_owned()))
+        } else if let Some(opened) = unsealed.remove(&by_index.len()) {
+            opened
         } else if let Some(reference) = reference {
             match sources.get(reference) {
                 Some(Ok(source)) => Ok((source.value.clone(), source.resource_version.clone())),

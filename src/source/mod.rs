@@ -9,6 +9,7 @@ pub mod escrow;
 pub mod generate;
 pub mod reference;
 pub mod schedule;
+pub mod sealed;
 
 #[cfg(test)]
 pub(crate) mod fake_api;

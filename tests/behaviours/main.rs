@@ -17,6 +17,7 @@ mod projection;
 mod pushing;
 mod regressions;
 mod rotation;
+mod sealed;
 mod trouble;
 mod trouble_auth;
 mod trouble_breaker;

@@ -15,5 +15,6 @@ mod outages;
 mod rest;
 mod restarts;
 mod rights;
+mod sealed;
 mod trouble;
 mod undecodable;

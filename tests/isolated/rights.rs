@@ -1,6 +1,6 @@
 //! Behaviour 39 in namespaced mode: a list of namespaces is all that the operator is given, and enough.
 
-use kube::api::{ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::common::{Kind, Scene, api, entry, generated, inline, whole_life};
@@ -43,6 +43,16 @@ async fn b39_namespaced_cannot_read_elsewhere() {
     let own = api(&client, "Secret", scene.operator.system());
     assert_eq!(code(own.get("vaultsecret-key-ring").await), 200);
     assert_eq!((code(own.get("source").await), code(own.list(&ListParams::default()).await)), (403, 403));
+    // What opens sealed values it may read, and never change.
+    let only = ListParams::default().fields("metadata.name=vaultsecret-sealing-identities");
+    assert_eq!(code(own.list(&only).await), 200);
+    let patch = Patch::Merge(json!({"data": {"i1": null}}));
+    let identities = "vaultsecret-sealing-identities";
+    assert_eq!(code(own.patch(identities, &PatchParams::default(), &patch).await), 403);
+    assert_eq!(code(own.delete(identities, &DeleteParams::default()).await), 403);
+    let maps = api(&client, "ConfigMap", scene.operator.system());
+    assert_eq!(code(maps.patch("kube-root-ca.crt", &PatchParams::default(), &patch).await), 403);
+    assert_eq!(code(maps.delete("vaultsecret-sealing-recipients", &DeleteParams::default()).await), 403);
 }
 
 /// It works where it may, is refused nothing while it does, and leaves alone what is elsewhere.

@@ -78,6 +78,7 @@ impl Pass<'_> {
         let at = crate::clock::to_millis(self.ctx.clock.now());
         for one in &due {
             transition::begin(&mut self.rows[one.row], Intent { write: one.write, cause: one.cause, at });
+            super::fields::intend(&mut self.rows[one.row], &one.fields);
         }
         let status = super::outcome::intent_status(self, intent);
         if let Err(error) = self.save_once(status).await {
@@ -246,6 +247,7 @@ impl Pass<'_> {
         let memo = self.state.memo(&connection, &name, now);
         match (&outcome, &done.result) {
             (Outcome::Acknowledged { .. }, _) => {
+                self.rows[due.row].fields.clone_from(&due.fields);
                 memo.backoff.reset();
                 memo.failed_for = None;
                 memo.contradicted = false;

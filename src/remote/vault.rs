@@ -4,7 +4,8 @@
 mod list;
 mod metadata;
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::{BoxFuture, FutureExt};
@@ -15,7 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::auth::{Session, is_path};
-use super::client::{Answer, Body, Request};
+use super::client::{Answer, Body, Request, refused_here};
 use super::entry::{entry_segment, json as json_body, value_text};
 use super::{
     BuildError, CallError, DriftSignal, EntryRef, ErrorClass, Listing, Named, Operation, Owner, Pace, Provider, Remote,
@@ -40,17 +41,12 @@ pub(crate) struct Vault {
 #[derive(Serialize)]
 struct WriteBody<'a> {
     options: Options,
-    data: Fields<'a>,
+    data: BTreeMap<Cow<'a, str>, Option<Cow<'a, str>>>,
 }
 
 #[derive(Serialize)]
 struct Options {
     cas: u64,
-}
-
-#[derive(Serialize)]
-struct Fields<'a> {
-    value: &'a str,
 }
 
 /// The headers of every request.
@@ -135,7 +131,14 @@ impl Vault {
         value: &SecretValue,
         patch: bool,
     ) -> Result<Written, CallError> {
-        let body = WriteBody { options: Options { cas }, data: Fields { value: value_text(operation, value)? } };
+        let text = value_text(operation, value)?;
+        let mut data: BTreeMap<Cow<'_, str>, Option<Cow<'_, str>>> =
+            serde_json::from_str(text).map_err(|_| refused_here(operation, "the value is no object of fields"))?;
+        if !patch {
+            // A null takes a field away; where the whole entry is written, it is left out.
+            data.retain(|_, value| value.is_some());
+        }
+        let body = WriteBody { options: Options { cas }, data };
         let url = self.url("data", Some(entry_segment(operation, name)?));
         let (method, body) = match json_body(operation, &body)? {
             Body::Json(bytes) if patch => (Method::PATCH, Body::MergePatch(bytes)),

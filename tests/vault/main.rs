@@ -10,6 +10,7 @@ mod bao;
 mod claims;
 mod deletion;
 mod drift;
+mod fields;
 mod proxy;
 mod pushing;
 mod trouble;

@@ -136,7 +136,9 @@ impl OpenBao {
             }
             tokio::time::sleep(POLL).await;
         };
-        let mut client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
+        // Each test has a runtime of its own, which a kept connection would not outlive.
+        let mut client =
+            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).pool_max_idle_per_host(0);
         let ca = if tls {
             let pem = fs::read_to_string(folder.path().join("vault-ca.pem"));
             let pem = pem.map_err(io("reading OpenBao's certificate authority"))?;

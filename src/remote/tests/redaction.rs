@@ -49,7 +49,10 @@ async fn no_error_repeats_an_answer() {
             let server = Server::start(move |_| echo(status, &text)).await;
             for provider in PROVIDERS.into_iter().chain([Provider::Vault]) {
                 let remote = client(&server, planted(provider));
-                let value = SecretValue::from(VALUE);
+                let value = match provider {
+                    Provider::Vault => SecretValue::from(format!("{{\"value\":\"{VALUE}\"}}")),
+                    _ => SecretValue::from(VALUE),
+                };
                 let target = entry("demo", Some("id-1"));
                 assert_clean(&format!("{:?}", remote.list(no_pace()).await));
                 assert_clean(&format!("{:?}", remote.create("demo", &value).await));

@@ -121,7 +121,7 @@ impl Pass<'_> {
                     (Write::Update, Some(value)) => client.update(&entry, value).await,
                     _ => client.delete(&entry).await.map(|()| Written::default()),
                 };
-                let over = ctx.clock.now();
+                let (over, took) = (ctx.clock.now(), began.elapsed());
                 ctx.entries.over(&id, over);
                 if result.as_ref().is_err_and(|error| error.certainty() == Certainty::Unknown) {
                     ctx.entries.linger(&id, uid, crate::sync::plan::after(over, handle.settle));
@@ -134,7 +134,7 @@ impl Pass<'_> {
                         let _ = client.mark(&entry, owner).await;
                     }
                 }
-                Done { due: index, result: Some(result), sent_at, took: began.elapsed() }
+                Done { due: index, result: Some(result), sent_at, took }
             });
         }
         let mut requests = futures::stream::iter(futures).buffer_unordered(at_once);

@@ -16,6 +16,7 @@ use super::shown::Shown;
 use super::watch_remote;
 use super::worker::NEVER;
 use crate::api::connection::ConnectionStatus;
+use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ConnectionReason, names};
 use crate::remote::lane::{Lane, LaneLimits};
 use crate::remote::{self, spec};
@@ -87,6 +88,13 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Option<Duration>, Crede
     if let Some(same) = unchanged {
         let (remote, provider, made_from) = (Arc::clone(&same.remote), same.provider, same.made_from.clone());
         return go_on(ctx, shown, before, remote, provider, made_from).await;
+    }
+    // Refused by the schema, too; a definition can be older than the operator.
+    let shows_itself = shown.spec.vault.as_ref().is_some_and(|vault| vault.auth.kubernetes.is_some());
+    if shows_itself && key.kind == ConnectionKind::VaultConnection {
+        let message =
+            "vault.auth.kubernetes is for a ClusterVaultConnection: it shows the operator's own identity to the url";
+        return Ok(blocked(ctx, &shown, before, ConnectionReason::Invalid, message.to_owned()).await);
     }
     let material = match credentials::read(ctx, &shown.spec, &namespace).await {
         Ok(material) => material,

@@ -35,6 +35,7 @@ impl Fixture {
         let (objects, _woken) = mpsc::unbounded_channel();
         let (connections, _connections) = mpsc::unbounded_channel();
         let settings = Settings {
+            vault_token_file: std::path::PathBuf::new(),
             operator_namespace: "system".to_owned(),
             namespaces: Vec::new(),
             finalizer_deadline: Duration::from_secs(900),

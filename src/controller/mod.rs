@@ -13,6 +13,7 @@ pub mod deadline;
 pub mod desired;
 pub mod entries;
 pub mod events;
+pub mod fields;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod keys;

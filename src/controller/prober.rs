@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub span: Span,
     /// Entries by name.
     pub entries: HashMap<String, Listed>,
+    /// Names that are there and were not looked at: of these it says nothing.
+    pub unread: HashSet<String>,
     /// How far the remote's clock may be from ours.
     pub skew: Duration,
 }

@@ -23,8 +23,16 @@ pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
     let (ctx, remote) = (Arc::clone(ctx), Arc::clone(remote));
     tokio::spawn(async move {
         let seen = Arc::clone(&remote);
+        let (all, base) = (Arc::clone(&ctx), Arc::clone(&remote.base));
+        let named = Arc::new(move || {
+            let mut names = HashSet::new();
+            all.entries.for_each(&base, |_, claim, _| {
+                names.insert(claim.entry.name.to_string());
+            });
+            names
+        });
         remote
-            .run(move |event| match event {
+            .run(named, move |event| match event {
                 Event::Listed(snapshot) => judge(&ctx, &seen, &snapshot),
                 Event::Changed => changed(&ctx, &seen),
             })
@@ -61,6 +69,9 @@ enum Shows {
 }
 
 fn compare(snapshot: &Snapshot, claim: &Claim) -> Option<Shows> {
+    if snapshot.unread.contains(&*claim.entry.name) {
+        return None;
+    }
     let listed = snapshot.entries.get(&*claim.entry.name);
     let version = listed.and_then(|l| l.version.as_deref());
     let moved = |ours: &Option<Arc<str>>| matches!((ours.as_deref(), version), (Some(a), Some(b)) if a != b);
@@ -233,6 +244,7 @@ mod tests {
     fn tally(row: &Row, entries: usize, there: usize, signal: DriftSignal) -> Tally {
         let name = |n: usize| format!("entry-{n}");
         let listed = |n: usize| Listed {
+            owner: None,
             name: name(n),
             id: None,
             version: Some("of somebody".into()),
@@ -241,6 +253,7 @@ mod tests {
             updated_by: None,
         };
         let snapshot = Snapshot {
+            unread: HashSet::new(),
             span: Span { began: at(100), ended: at(101) },
             entries: (0..there).map(|n| (name(n), listed(n))).collect(),
             skew: Duration::ZERO,

@@ -35,6 +35,16 @@ pub enum ValueError {
     },
 }
 
+/// Whether the provider takes an entry whose fields are that long together, as they are sent.
+///
+/// # Errors
+/// When they are too long.
+pub fn check_entry(provider: Provider, bytes: usize) -> Result<(), ValueError> {
+    // Of the 1 MiB that Vault stores, something is for what it adds.
+    const MAX: usize = 960 * 1024;
+    if bytes > MAX { Err(ValueError::TooLong { provider: provider.name(), bytes, max: MAX }) } else { Ok(()) }
+}
+
 /// The limits of a connection that sets none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DefaultLimits {
@@ -56,6 +66,7 @@ impl Provider {
             Self::Kelvin => "Kelvin",
             Self::Dreadnode => "Dreadnode",
             Self::Mixpeek => "Mixpeek",
+            Self::Vault => "Vault",
         }
     }
 }
@@ -65,7 +76,7 @@ impl Provider {
 pub fn stored_name(provider: Provider, name: &str) -> String {
     match provider {
         Provider::Dreadnode => name.to_uppercase(),
-        Provider::Kelvin | Provider::Mixpeek => name.to_owned(),
+        Provider::Kelvin | Provider::Mixpeek | Provider::Vault => name.to_owned(),
     }
 }
 
@@ -95,16 +106,19 @@ pub fn check_value(provider: Provider, bytes: usize) -> Result<(), ValueError> {
 }
 
 /// The longest value, in bytes. Kelvin's is its own. Mixpeek keeps all secrets of an organization in one document of
-/// 16 MiB and Dreadnode states no limit: for these two it is ours, and what an environment variable may sensibly hold.
+/// 16 MiB and Dreadnode states no limit: for these two it is ours, and what an environment variable may sensibly hold. Vault
+/// stores entries of 1 MiB; half of it leaves room for JSON's escapes and for other fields.
 #[must_use]
 pub fn max_value(provider: Provider) -> usize {
     match provider {
         Provider::Kelvin => 64_000,
         Provider::Dreadnode | Provider::Mixpeek => 64 * 1024,
+        Provider::Vault => 512 * 1024,
     }
 }
 
-/// The limits of a connection that sets none. Mixpeek's free plan allows ten requests a minute, five at one time.
+/// The limits of a connection that sets none. A Vault is nobody's metered service: its limits only keep a bulk from being felt
+/// by others. Mixpeek's free plan allows ten requests a minute, five at one time.
 #[must_use]
 pub fn default_limits(provider: Provider) -> DefaultLimits {
     let timeout = Duration::from_secs(10);
@@ -113,6 +127,17 @@ pub fn default_limits(provider: Provider) -> DefaultLimits {
             DefaultLimits { requests_per_minute: 600, burst: 20, max_in_flight: 8, timeout }
         }
         Provider::Mixpeek => DefaultLimits { requests_per_minute: 10, burst: 10, max_in_flight: 5, timeout },
+        Provider::Vault => DefaultLimits { requests_per_minute: 6000, burst: 100, max_in_flight: 16, timeout },
+    }
+}
+
+/// The field of an entry that holds a value when none is named; `None` where an entry is its value. Where entries have fields,
+/// what is sent is a JSON object of them.
+#[must_use]
+pub fn default_field(provider: Provider) -> Option<&'static str> {
+    match provider {
+        Provider::Kelvin | Provider::Dreadnode | Provider::Mixpeek => None,
+        Provider::Vault => Some("value"),
     }
 }
 
@@ -120,7 +145,7 @@ pub fn default_limits(provider: Provider) -> DefaultLimits {
 #[must_use]
 pub fn default_url(provider: Provider) -> Option<&'static str> {
     match provider {
-        Provider::Kelvin => None,
+        Provider::Kelvin | Provider::Vault => None,
         Provider::Dreadnode => Some("https://app.dreadnode.io"),
         Provider::Mixpeek => Some("https://api.mixpeek.com"),
     }
@@ -132,6 +157,7 @@ pub fn drift_signal(provider: Provider) -> DriftSignal {
     match provider {
         Provider::Kelvin | Provider::Dreadnode => DriftSignal::Timestamp,
         Provider::Mixpeek => DriftSignal::Presence,
+        Provider::Vault => DriftSignal::Version,
     }
 }
 
@@ -154,6 +180,11 @@ impl NameRules {
                 100,
                 '_',
             ),
+            Provider::Vault => (
+                "Vault takes names of 1 to 255 letters, digits and `-_.@:+=,~`, without `..`; folders go into the connection's path",
+                255,
+                '-',
+            ),
         };
         Self { provider, sentence, max_chars, separator }
     }
@@ -175,6 +206,12 @@ impl NameRules {
                 !name.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '/' | '{' | '}'))
                     && !matches!(name, "." | "..")
             }
+            // What needs no encoding in a path and has no meaning in a policy; `..` Vault itself refuses as a relative path.
+            Provider::Vault => {
+                name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@:+=,~".contains(&b))
+                    && name != "."
+                    && !name.contains("..")
+            }
         }
     }
 
@@ -184,11 +221,13 @@ impl NameRules {
         let mut plain = String::new();
         for c in name.chars() {
             if c.is_ascii_alphanumeric() {
-                plain.push(if self.provider == Provider::Dreadnode {
-                    c.to_ascii_uppercase()
-                } else {
-                    c.to_ascii_lowercase()
+                plain.push(match self.provider {
+                    Provider::Dreadnode => c.to_ascii_uppercase(),
+                    Provider::Vault => c,
+                    Provider::Kelvin | Provider::Mixpeek => c.to_ascii_lowercase(),
                 });
+            } else if self.provider == Provider::Vault && c == '_' {
+                plain.push(c);
             } else if !plain.is_empty() && !plain.ends_with(self.separator) {
                 plain.push(self.separator);
             }

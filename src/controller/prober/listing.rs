@@ -10,7 +10,7 @@ use crate::api::ConnectionReason;
 use crate::clock::Clock;
 use crate::controller::backoff::jittered;
 use crate::remote::lane::{BreakerState, Outcome, Waiting};
-use crate::remote::{CallError, ErrorClass, Operation};
+use crate::remote::{CallError, ErrorClass, Named, Operation};
 use crate::sync::snapshot::Span;
 
 /// How long demands for a list are collected before it is read, so that objects that come together share one.
@@ -44,7 +44,7 @@ impl RemoteHandle {
     }
 
     /// Lists the remote whenever that is due, for ever; tells `on` what came of it.
-    pub async fn run(self: Arc<Self>, on: impl Fn(Event) + Send) {
+    pub async fn run(self: Arc<Self>, named: Named, on: impl Fn(Event) + Send) {
         let mut lane_changed = self.lane.changed();
         loop {
             let due = self.due();
@@ -69,11 +69,11 @@ impl RemoteHandle {
             if !self.lock().wants.is_empty() {
                 tokio::time::sleep(GATHER).await;
             }
-            self.probe(&on).await;
+            self.probe(&named, &on).await;
         }
     }
 
-    async fn probe(&self, on: &impl Fn(Event)) {
+    async fn probe(&self, named: &Named, on: &impl Fn(Event)) {
         if self.lane.state().health.paused.is_some() {
             self.lane.resume();
         }
@@ -94,7 +94,7 @@ impl RemoteHandle {
         };
         let began = self.clock.now();
         self.lock().last_began = Some(began);
-        let listed = tokio::time::timeout(LIST_LIMIT, client.list(slot.pages())).await;
+        let listed = tokio::time::timeout(LIST_LIMIT, client.list_naming(slot.pages(), Arc::clone(named))).await;
         let result = listed.unwrap_or_else(|_| {
             Err(CallError {
                 operation: Operation::List,
@@ -115,7 +115,12 @@ impl RemoteHandle {
                 let skew = skew(listing.remote_time, began, ended);
                 let entries = listing.entries.into_iter().map(|e| (e.name.clone(), e)).collect();
                 // Judged before health says that all is well: what a freeze would forbid must not slip through between.
-                on(Event::Listed(Arc::new(Snapshot { span: Span { began, ended }, entries, skew })));
+                on(Event::Listed(Arc::new(Snapshot {
+                    span: Span { began, ended },
+                    entries,
+                    unread: listing.unread,
+                    skew,
+                })));
                 self.went_well(ended, on);
             }
             Err(error) => self.went_wrong(&error, on),

@@ -1,16 +1,19 @@
-//! How requests are authorised: a static header, or a token from Keycloak. One renewal and one retry after a 401.
+//! How requests are authorised: a static header, or a token from Keycloak or Vault. One renewal and one retry after a token
+//! was refused.
 
 mod keycloak;
+mod vault;
 
 use jiff::Timestamp;
-use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::client::{Answer, Http, Request};
-use super::{BuildError, CallError, DreadnodeAuth, KelvinAuth, Provider, status};
+use super::{BuildError, CallError, DreadnodeAuth, KelvinAuth, Provider, VaultAuth, status};
 use crate::value::SecretValue;
 use keycloak::Keycloak;
+use vault::VaultLogin;
+pub(crate) use vault::is_path;
 
 /// A client together with its credential. No `Debug`.
 pub(crate) struct Session {
@@ -24,6 +27,8 @@ pub(crate) enum Credential {
     Static(HeaderName, HeaderValue),
     /// A token that is had from, and renewed at, Keycloak.
     Keycloak(Box<Keycloak>),
+    /// A token of Vault.
+    Vault(Box<VaultLogin>),
 }
 
 /// The authorization of one request. `serial` tells a token from its successor.
@@ -57,10 +62,16 @@ impl Credential {
         }
     }
 
+    /// Vault's ways to a token.
+    pub(crate) fn vault(auth: VaultAuth) -> Result<Self, BuildError> {
+        Ok(Self::Vault(Box::new(VaultLogin::new(auth)?)))
+    }
+
     async fn ticket(&self, http: &Http) -> Result<Ticket, CallError> {
         match self {
             Self::Static(name, value) => Ok(Ticket { name: name.clone(), value: value.clone(), serial: 0 }),
             Self::Keycloak(keycloak) => keycloak.ticket(http, None).await,
+            Self::Vault(login) => login.ticket(http, None).await,
         }
     }
 
@@ -69,6 +80,7 @@ impl Credential {
         match self {
             Self::Static(..) => Ok(None),
             Self::Keycloak(keycloak) => keycloak.ticket(http, Some(refused)).await.map(Some),
+            Self::Vault(login) => login.renewed(http, refused).await,
         }
     }
 }
@@ -87,19 +99,25 @@ impl Session {
         self.credential.ticket(&self.http).await.map(drop)
     }
 
-    /// Sends a request; after a 401 once more with a new token, where one can be had. `Ok` is an answer of 2xx.
+    /// Sends a request; once more with a new token, where one can be had, if the token was refused. `Ok` is an answer of 2xx.
     pub(crate) async fn call(&self, provider: Provider, request: &Request) -> Result<Answer, CallError> {
-        let ticket = self.credential.ticket(&self.http).await?;
-        let mut answer = self.http.send(request, Some((&ticket.name, &ticket.value))).await?;
-        if answer.status == StatusCode::UNAUTHORIZED
-            && let Some(ticket) = self.credential.renewed(&self.http, ticket.serial).await?
-        {
-            answer = self.http.send(request, Some((&ticket.name, &ticket.value))).await?;
-        }
+        let answer = self.exchange(provider, request).await?;
         if answer.status.is_success() {
             return Ok(answer);
         }
         Err(status::refusal(Some(provider), &answer, Timestamp::now()))
+    }
+
+    /// The same, with an answer of any status.
+    pub(crate) async fn exchange(&self, provider: Provider, request: &Request) -> Result<Answer, CallError> {
+        let ticket = self.credential.ticket(&self.http).await?;
+        let mut answer = self.http.send(request, Some((&ticket.name, &ticket.value))).await?;
+        if status::refuses_token(provider, &answer)
+            && let Some(ticket) = self.credential.renewed(&self.http, ticket.serial).await?
+        {
+            answer = self.http.send(request, Some((&ticket.name, &ticket.value))).await?;
+        }
+        Ok(answer)
     }
 }
 

@@ -9,6 +9,8 @@ mod rules;
 mod statuses;
 mod tls;
 mod tokens;
+mod vault;
+mod vault_tokens;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -222,9 +224,16 @@ pub(super) fn access(provider: Provider) -> Access {
         Provider::Kelvin => kelvin_access(),
         Provider::Dreadnode => Access::Dreadnode(DreadnodeAuth::ApiKey("dn_key_abc".into())),
         Provider::Mixpeek => Access::Mixpeek { api_key: "sk_abc".into() },
+        Provider::Vault => vault_with(VaultAuth::Token("hvs.abc".into())),
     }
 }
 
+pub(super) fn vault_with(auth: VaultAuth) -> Access {
+    let place = VaultPlace { namespace: "team1".to_owned(), mount: "kv/two".to_owned(), path: "teams/shop".to_owned() };
+    Access::Vault { place, auth }
+}
+
+/// Those whose calls are one request each.
 pub(super) const PROVIDERS: [Provider; 3] = [Provider::Kelvin, Provider::Dreadnode, Provider::Mixpeek];
 
 pub(super) fn client(server: &Server, access: Access) -> Arc<dyn Remote> {
@@ -236,7 +245,7 @@ pub(super) fn no_pace() -> Pace {
 }
 
 pub(super) fn entry(name: &str, id: Option<&str>) -> EntryRef {
-    EntryRef { name: name.to_owned(), id: id.map(str::to_owned) }
+    EntryRef { name: name.to_owned(), id: id.map(str::to_owned), version: None }
 }
 
 /// One call of an operation, with its outcome reduced to the error.
@@ -244,8 +253,8 @@ pub(super) async fn attempt(remote: &Arc<dyn Remote>, operation: Operation) -> R
     let entry = entry("demo", Some("2489E9AD-2EE2-8E00-8EC9-32D5F69181C0"));
     match operation {
         Operation::List => remote.list(no_pace()).await.map(drop),
-        Operation::Create => remote.create("demo", &"a value".into()).await.map(drop),
-        Operation::Update => remote.update(&entry, &"a value".into()).await.map(drop),
+        Operation::Create => remote.create("demo", &r#"{"value":"a value"}"#.into()).await.map(drop),
+        Operation::Update => remote.update(&entry, &r#"{"value":"a value"}"#.into()).await.map(drop),
         Operation::Delete => remote.delete(&entry).await,
         Operation::Login => unreachable!("a login is no call of its own"),
     }

@@ -10,6 +10,7 @@ fn planted(provider: Provider) -> Access {
         Provider::Kelvin => kelvin_with(KelvinAuth::AccessToken(TOKEN.into())),
         Provider::Dreadnode => Access::Dreadnode(DreadnodeAuth::ApiKey(TOKEN.into())),
         Provider::Mixpeek => Access::Mixpeek { api_key: TOKEN.into() },
+        Provider::Vault => vault_with(VaultAuth::Token(TOKEN.into())),
     }
 }
 
@@ -38,15 +39,20 @@ async fn no_error_repeats_an_answer() {
         format!("{{\"errors\":[{{\"description\":\"{VALUE}\",\"payload\":{{\"t\":\"{TOKEN}\"}}}}]}}"),
         format!("{{\"detail\":\"{VALUE} {TOKEN} credit\",\"errors\":[{{\"msg\":\"{VALUE}\"}}]}}"),
         format!("{{\"error\":{{\"type\":\"{VALUE}\",\"message\":\"{TOKEN} already exists\",\"code\":\"{VALUE}\"}}}}"),
+        format!("{{\"errors\":[\"{VALUE} check-and-set {TOKEN} sealed\"]}}"),
+        format!("{{\"data\":{{\"keys\":[\"{VALUE}\"],\"key_info\":{{\"{VALUE}\":\"{TOKEN}\"}}}}}}"),
         format!("{VALUE} {TOKEN}"),
     ];
     for body in bodies {
         for status in [200, 201, 302, 400, 401, 403, 404, 409, 410, 418, 422, 426, 429, 500, 503] {
             let text = body.clone();
             let server = Server::start(move |_| echo(status, &text)).await;
-            for provider in PROVIDERS {
+            for provider in PROVIDERS.into_iter().chain([Provider::Vault]) {
                 let remote = client(&server, planted(provider));
-                let value = SecretValue::from(VALUE);
+                let value = match provider {
+                    Provider::Vault => SecretValue::from(format!("{{\"value\":\"{VALUE}\"}}")),
+                    _ => SecretValue::from(VALUE),
+                };
                 let target = entry("demo", Some("id-1"));
                 assert_clean(&format!("{:?}", remote.list(no_pace()).await));
                 assert_clean(&format!("{:?}", remote.create("demo", &value).await));

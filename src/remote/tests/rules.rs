@@ -11,6 +11,7 @@ fn names_that_pass() {
         (Provider::Kelvin, vec!["a", "demo-secret", "0", "-x-", &"k".repeat(32)]),
         (Provider::Dreadnode, vec!["OPENAI_API_KEY", "my_key", "_", &"d".repeat(255)]),
         (Provider::Mixpeek, vec!["stripe_api_key", "STRIPE", "a.b-c", "ключ", &"ü".repeat(100)]),
+        (Provider::Vault, vec!["STRIPE_API_KEY", "db.password", ".hidden", "a@b:c", &"v".repeat(255)]),
     ] {
         for name in names {
             assert_eq!(check_name(provider, name), Ok(()), "{provider:?} {name}");
@@ -31,6 +32,10 @@ fn names_that_do_not_pass_and_what_would_do() {
         (Provider::Mixpeek, "a/b", "a_b"),
         (Provider::Mixpeek, "{{x}}", "x"),
         (Provider::Mixpeek, "two words", "two_words"),
+        (Provider::Vault, "teams/DB_Password", "teams-DB_Password"),
+        (Provider::Vault, "/a/", "a"),
+        (Provider::Vault, "a..b", "a-b"),
+        (Provider::Vault, "..", "secret-5ec1f7e7"),
     ] {
         let error = check_name(provider, name).expect_err(name);
         assert_eq!(error.suggestion, suggestion);
@@ -41,7 +46,7 @@ fn names_that_do_not_pass_and_what_would_do() {
 
 #[test]
 fn two_long_names_with_one_beginning_get_two_suggestions() {
-    for provider in PROVIDERS {
+    for provider in PROVIDERS.into_iter().chain([Provider::Vault]) {
         let long = "x".repeat(300);
         let first = check_name(provider, &format!("{long}1")).unwrap_err().suggestion;
         let second = check_name(provider, &format!("{long}2")).unwrap_err().suggestion;

@@ -24,6 +24,8 @@ pub async fn finish(
     base: VaultSecretStatus,
     projection: &Projection,
 ) -> Result<bool, ReconcileError> {
+    // What the intent turned to False has not turned again when it is False for another reason now.
+    let base = VaultSecretStatus { conditions: pass.old_status().conditions, ..base };
     if pass.is_deleting() {
         return finish_deletion(pass, base).await;
     }

@@ -141,6 +141,8 @@ async fn b35_transitions(kind: Kind) {
     // Of one reason to another it stays False.
     another_second(&last).await;
     remote.faults().add(Fault::new(Action::status(422)).on(Op::Update));
+    // Between intent and outcome another second begins.
+    remote.set_latency(std::time::Duration::from_millis(1100));
     scene.edit("app", spec(kind, "fourth")).await;
     let refused = scene.not_ready("app", "RemoteError").await;
     assert!(refused.ready().since > last.ready().since, "{refused:?}");

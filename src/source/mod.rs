@@ -8,6 +8,7 @@ pub mod encoding;
 pub mod escrow;
 pub mod generate;
 pub mod reference;
+pub mod template;
 
 #[cfg(test)]
 pub(crate) mod fake_api;

@@ -15,10 +15,21 @@ impl std::fmt::Debug for InlineValue {
     }
 }
 
+/// A template in the spec. Its `Debug` output shows nothing, for the same reason.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct TemplateText(#[schemars(length(min = 1, max = 32768))] pub String);
+
+impl std::fmt::Debug for TemplateText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TemplateText(redacted)")
+    }
+}
+
 /// Where a value comes from: exactly one member.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.generate)].filter(x, x).size() == 1").message("exactly one of secretKeyRef, configMapKeyRef and generate must be set"))]
+#[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.generate), has(self.template)].filter(x, x).size() == 1").message("exactly one of secretKeyRef, configMapKeyRef, generate and template must be set"))]
 pub struct ValueFrom {
     /// A key of a Secret in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,6 +40,9 @@ pub struct ValueFrom {
     /// Made by the operator and kept in the escrow Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<Generate>,
+    /// Made of the values of the other keys: `{{ KEY }}` is the value of KEY.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateText>,
 }
 
 /// A key of an object.

@@ -26,6 +26,7 @@ pub mod save;
 pub mod scrape;
 pub mod send;
 pub mod store;
+pub mod templates;
 pub mod values;
 pub mod watch_metadata;
 pub mod watch_remote;

@@ -14,11 +14,13 @@ use super::keys::{ConnectionKey, Waker};
 use super::object::ObjectState;
 use super::refs::Ref;
 use super::route::{Problem, Route};
+use super::templates;
 use crate::api::vault_secret::{CreationPolicy, DataEntry, VaultSecretStatus};
 use crate::api::{Reason, VaultSecret, names};
 use crate::remote::DriftSignal;
 use crate::remote::lane::ObjectKey;
 use crate::source::escrow::escrow_name;
+use crate::source::template::Templates;
 use crate::sync::conflict::{Claimant, Hold};
 use crate::sync::ledger::{EntryState, Row};
 use crate::sync::plan::after;
@@ -74,6 +76,8 @@ pub struct Pass<'a> {
     pub now: Timestamp,
     /// How many entries were ours when it began.
     pub owned_at_start: usize,
+    /// The templates of the spec.
+    pub templates: Arc<Templates>,
     /// Rows whose value was looked at in this pass, as the spec now has it: by connection and name.
     pub verified: HashSet<(String, String)>,
 }
@@ -99,6 +103,7 @@ impl<'a> Pass<'a> {
         let owned_at_start = rows.iter().filter(|r| r.is_ours()).count();
         Self {
             owned_at_start,
+            templates: templates::of(state, &vs),
             verified: HashSet::new(),
             ctx,
             key,
@@ -199,7 +204,7 @@ impl<'a> Pass<'a> {
         };
         let mut taken = HashSet::new();
         for (index, name) in names.into_iter().enumerate() {
-            let mut want = Want { index, row: None, issue: desired::check(&self.vs.spec.data[index]) };
+            let mut want = Want { index, row: None, issue: self.refusal(index) };
             match name {
                 None => {}
                 Some(Err(issue)) => want.issue = Some(issue),
@@ -240,8 +245,14 @@ impl<'a> Pass<'a> {
                 .iter()
                 .position(|r| r.connection == display && r.key.as_deref() == Some(&entry.key))
                 .filter(|_| entry.pushes());
-            self.wants.push(Want { index, row, issue: desired::check(entry) });
+            self.wants.push(Want { index, row, issue: self.refusal(index) });
         }
+    }
+
+    /// Why a key is refused whatever the values are. A template that is refused gives no value, and its entry stays.
+    fn refusal(&self, index: usize) -> Option<Issue> {
+        let entry = &self.vs.spec.data[index];
+        desired::check(entry).or_else(|| templates::refusal(&self.templates, entry))
     }
 
     /// The row of an entry; made when there is none.

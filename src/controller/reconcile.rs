@@ -17,7 +17,7 @@ use super::send::Sent;
 use super::values::{self, ReadError, Values, is_unchanged};
 use super::worker::NEVER;
 use crate::api::vault_secret::{DeletionPolicy, VaultSecretStatus};
-use crate::api::{VaultSecret, names};
+use crate::api::{Reason, VaultSecret, names};
 use crate::remote::lane::{Ask, Lane, ObjectKey, Place, Rank, Waiting};
 use crate::sync::ledger::EntryState;
 use crate::sync::plan::{Cause, after};
@@ -158,7 +158,8 @@ async fn run(
     if !pass.is_deleting() && !pass.vs.spec.suspended() {
         look_again_at_interval(&mut pass);
     }
-    if projection.issue.is_some() {
+    // A template is mended by an edit or by another value, and both wake the object.
+    if projection.issue.as_ref().is_some_and(|issue| issue.reason != Reason::TemplateError) {
         let next = pass.state.target_backoff.failed(backoff::TARGET, ctx.clock.now(), jittered);
         pass.look_again(next);
     } else {
@@ -231,7 +232,10 @@ fn needs_values(pass: &Pass<'_>) -> bool {
             Some(row) => w.issue.is_none() && !is_unchanged(pass, w, &pass.rows[row]),
             None => false,
         });
-    unknown || !pass.target_is_in_place()
+    // Without every value there is no whole set to show.
+    let showable = pass.templates.target_refusal().is_none()
+        && pass.wants.iter().all(|w| w.issue.as_ref().is_none_or(|i| i.reason != Reason::TemplateError));
+    unknown || (showable && !pass.target_is_in_place())
 }
 
 /// Issues of values that are not pushed, and of those without a connection, which the plan has not looked at.

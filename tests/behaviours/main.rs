@@ -16,6 +16,8 @@ mod inputs;
 mod projection;
 mod pushing;
 mod regressions;
+mod templates;
+mod templates_documented;
 mod trouble;
 mod trouble_auth;
 mod trouble_breaker;

@@ -30,7 +30,7 @@ pub use object::{Condition, Object};
 pub use operator::{Operator, OperatorOptions};
 pub use remote::{Kind, Remote};
 pub use scene::Scene;
-pub use setup::{Synced, entry, generated, inline, merged};
+pub use setup::{Synced, entry, generated, inline, input, merged, templated};
 pub use spellings::{hexadecimal, spellings};
 pub use versions::Versions;
 

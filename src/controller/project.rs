@@ -44,6 +44,12 @@ impl Pass<'_> {
         known == Known::At(recorded.resource_version.as_str().into()) && recorded.made_from == self.made_from(None)
     }
 
+    /// What is wrong with the templates of the target, whatever the values are.
+    #[must_use]
+    pub fn target_refusal(&self) -> Option<Issue> {
+        self.templates.target_refusal().map(|(key, error)| templates::target_issue(key, error))
+    }
+
     /// Names what a set of values was made from: the generation and the version of every source, as one short digest.
     fn made_from(&self, values: Option<&Values>) -> Option<String> {
         let mut digest = Sha256::new();
@@ -82,7 +88,7 @@ impl Pass<'_> {
         if self.target_is_in_place() {
             return Projection { done: true, ..Projection::default() };
         }
-        let refused = self.templates.target_refusal().map(|(key, error)| templates::target_issue(key, error));
+        let refused = self.target_refusal();
         if refused.is_some() {
             return Projection { issue: refused, ..Projection::default() };
         }

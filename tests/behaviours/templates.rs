@@ -201,13 +201,14 @@ async fn b42_syntax_error_needs_no_source() {
     // Nor for one that is only shown.
     let target = json!({"template": {"data": {"shown": "a\n{% if VALUE %}"}}});
     scene.edit("app", json!({"data": [inline("VALUE", "value", "a value")], "target": target})).await;
-    let told = scene.not_ready("app", "TemplateError").await;
+    let pushed = |app: &Object| app.is_observed() && app.condition("Pushed").status == "True";
+    let told = scene.until("VaultSecret", "app", "is pushed", pushed).await;
+    assert_eq!(
+        (told.ready().reason, told.condition("Projected").reason),
+        ("TemplateError".into(), "TemplateError".into())
+    );
     let message = told.ready().message;
     assert!(message.contains("target.template.data, key shown: line 2"), "{message:?}");
-    assert_eq!(
-        (told.condition("Pushed").status, told.condition("Projected").reason),
-        ("True".into(), "TemplateError".into())
-    );
     assert_eq!(remote.value("value").as_deref(), Some("a value"), "it is of no concern for the remote");
     assert_eq!(scene.get("Secret", "app").await, None);
     let reads = scene.asked_since(mark, |r| r.verb == "get" && r.name == "absent" && r.resource == "secrets");

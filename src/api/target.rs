@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::value::TemplateText;
+
 /// The Secret that shows the values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -31,18 +33,24 @@ pub struct Target {
     /// Whether the Secret is immutable; a new set of values replaces it. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub immutable: Option<bool>,
-    /// Labels and annotations of the Secret.
+    /// Labels, annotations and further keys of the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<TargetTemplate>,
 }
 
 /// What else the Secret holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetTemplate {
     /// Its labels and annotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
+    /// Further keys of the Secret, each with the template of its value. They see every key of `spec.data`, also those that are
+    /// not projected, and go to no remote.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = Rule::new("self.all(key, key.matches('^[-._a-zA-Z0-9]{1,253}$'))").message("a key of a Secret has 1 to 253 letters, digits, '-', '.' or '_'"))]
+    pub data: BTreeMap<String, TemplateText>,
 }
 
 /// Labels and annotations.

@@ -17,10 +17,21 @@ impl std::fmt::Debug for InlineValue {
     }
 }
 
+/// A template in the spec. Its `Debug` output shows nothing, for the same reason.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct TemplateText(#[schemars(length(min = 1, max = 32768))] pub String);
+
+impl std::fmt::Debug for TemplateText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TemplateText(redacted)")
+    }
+}
+
 /// Where a value comes from: exactly one member.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.generate), has(self.sealed)].filter(x, x).size() == 1").message("exactly one of secretKeyRef, configMapKeyRef, generate and sealed must be set"))]
+#[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.generate), has(self.sealed), has(self.template)].filter(x, x).size() == 1").message("exactly one of secretKeyRef, configMapKeyRef, generate, sealed and template must be set"))]
 // Not on the field itself: the API server would repeat what is there, which may be the value by mistake.
 #[x_kube(validation = Rule::new("!has(self.sealed) || self.sealed.startsWith('-----BEGIN AGE ENCRYPTED FILE-----')").message("sealed must be what vaultsecret seal printed, all of its lines"))]
 pub struct ValueFrom {
@@ -37,6 +48,9 @@ pub struct ValueFrom {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 98_304))]
     pub sealed: Option<String>,
+    /// Made of the values of the other keys: `{{ KEY }}` is the value of KEY.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateText>,
 }
 
 /// A key of an object.
@@ -65,13 +79,13 @@ pub struct Generate {
     /// Random bytes, encoded as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Bytes>,
-    /// A private key for SSH, in OpenSSH form. Its public half is had by another key with `publicKeyOf`.
+    /// A private key for SSH, in OpenSSH form. Another key has its public half: `template: "{{ KEY | public_key }}"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_key: Option<SshKey>,
-    /// A private RSA key, in PKCS#8 PEM form. Its public half is had by another key with `publicKeyOf`.
+    /// A private RSA key, in PKCS#8 PEM form. Another key has its public half: `template: "{{ KEY | public_key }}"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rsa_key: Option<RsaKey>,
-    /// A private key on an elliptic curve, in PKCS#8 PEM form. Its public half is had by another key with `publicKeyOf`.
+    /// A private key on an elliptic curve, in PKCS#8 PEM form. Another key has its public half: `template: "{{ KEY | public_key }}"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ec_key: Option<EcKey>,
     /// Another number asks for another value. Nothing but this and `rotateEvery` does.

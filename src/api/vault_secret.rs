@@ -9,7 +9,7 @@ use super::duration::GoDuration;
 pub use super::target::{CreationPolicy, RestartKind, RestartTarget, Target, TargetTemplate, TemplateMetadata, When};
 pub use super::value::{
     Bytes, BytesEncoding, Curve, Day, EcKey, Encoding, Generate, InlineValue, KeyRef, Password, RotationWindow, RsaKey,
-    SshKey, SshKeyType, Uuid, ValueFrom,
+    SshKey, SshKeyType, TemplateText, Uuid, ValueFrom,
 };
 use crate::sync::ledger::Row;
 
@@ -39,6 +39,10 @@ use crate::sync::ledger::Row;
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!self.data.exists(entry, has(entry.push) && !entry.push && has(entry.project) && !entry.project) || self.data.exists(entry, has(entry.valueFrom) && has(entry.valueFrom.template)) || (has(self.target) && has(self.target.template) && has(self.target.template.data))").message("push and project are both false: the value would go nowhere; set one of them to true or remove the key"),
+    validation = Rule::new("!has(self.target) || !has(self.target.template) || !has(self.target.template.data) || self.data.all(entry, !(entry.key in self.target.template.data))").message("a key of target.template.data is in data already; one of the two must go")
+)]
 pub struct VaultSecretSpec {
     /// The connection that the entries go to.
     pub connection_ref: ConnectionRef,
@@ -96,10 +100,7 @@ pub enum ConnectionKind {
 /// One value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("has(self.value) != has(self.valueFrom)").message("exactly one of value and valueFrom must be set"),
-    validation = Rule::new("!(has(self.push) && !self.push && has(self.project) && !self.project)").message("push and project are both false: the value would go nowhere; set one of them to true or remove the key")
-)]
+#[x_kube(validation = Rule::new("has(self.value) != has(self.valueFrom)").message("exactly one of value and valueFrom must be set"))]
 pub struct DataEntry {
     /// Key in the projected Secret.
     #[schemars(regex(pattern = r"^[-._a-zA-Z0-9]{1,253}$"), length(max = 253))]
@@ -119,7 +120,7 @@ pub struct DataEntry {
     /// Where the value comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from: Option<ValueFrom>,
-    /// Whether the value goes to the remote. Default: true.
+    /// Whether the value goes to the remote. Default: true. With `project: false` too, the key is there for templates only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<bool>,
     /// Whether the value goes into the Secret. Default: true.
@@ -248,6 +249,12 @@ impl VaultSecretSpec {
     pub fn when(&self) -> When {
         self.target.as_ref().and_then(|t| t.when).unwrap_or_default()
     }
+    /// Keys that only the target has, each with its template; none without a target.
+    pub fn target_templates(&self) -> impl Iterator<Item = (&str, &str)> {
+        let shown = self.target.as_ref().filter(|_| self.creation_policy() != CreationPolicy::None);
+        let data = shown.and_then(|t| t.template.as_ref()).map(|t| &t.data);
+        data.into_iter().flatten().map(|(key, template)| (key.as_str(), template.0.as_str()))
+    }
     /// Name of the target, for a VaultSecret of that name.
     #[must_use]
     pub fn target_name<'a>(&'a self, own_name: &'a str) -> &'a str {
@@ -270,6 +277,11 @@ impl DataEntry {
     #[must_use]
     pub fn remote_name(&self) -> &str {
         self.remote_name.as_deref().unwrap_or(&self.key)
+    }
+    /// The template that the value is made with, if it is.
+    #[must_use]
+    pub fn template(&self) -> Option<&str> {
+        self.value_from.as_ref()?.template.as_ref().map(|template| template.0.as_str())
     }
     /// How the bytes become text.
     #[must_use]

@@ -109,10 +109,10 @@ mod tests {
         spec.data.valueFrom.generate.password.symbolCharacters spec.data.valueFrom.generate.password.noUpper \
         spec.data.valueFrom.generate.password.allowRepeat spec.data.valueFrom.generate.uuid \
         spec.data.valueFrom.generate.bytes.length spec.data.valueFrom.generate.bytes.encoding \
-        spec.data.valueFrom.generate.epoch spec.data.valueFrom.sealed \
+        spec.data.valueFrom.generate.epoch spec.data.valueFrom.sealed spec.data.valueFrom.template \
         spec.target.name spec.target.creationPolicy spec.target.when \
         spec.target.type spec.target.immutable spec.target.template.metadata.labels \
-        spec.target.template.metadata.annotations spec.adoptionPolicy spec.deletionPolicy spec.driftPolicy \
+        spec.target.template.metadata.annotations spec.target.template.data spec.adoptionPolicy spec.deletionPolicy spec.driftPolicy \
         spec.reassertInterval spec.suspend status.observedGeneration status.conditions.type status.entries.connection \
         status.entries.remoteName status.entries.key status.entries.remoteId status.entries.state \
         status.entries.claimed status.entries.fingerprint status.entries.remoteVersion status.entries.attempt.number \

@@ -111,6 +111,11 @@ fn choose_wanted(
     if pass.wants[want].issue.as_ref().is_some_and(|i| i.reason == Reason::OwnedByAnother) {
         return;
     }
+    if let Some(issue) = pass.wants[want].issue.clone().filter(|i| i.reason == Reason::TemplateError) {
+        pass.rows[index].state = EntryState::Refused;
+        pass.rows[index].message = issue.message;
+        return;
+    }
     let uid = pass.uid();
     let row = &pass.rows[index];
     let recorded = row.fingerprint.clone();

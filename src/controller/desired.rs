@@ -96,20 +96,16 @@ pub fn check(entry: &DataEntry) -> Option<Issue> {
     if entry.value.is_some() == entry.value_from.is_some() {
         return refused("exactly one of value and valueFrom must be set");
     }
-    if !entry.pushes() && !entry.projects() {
-        return refused(
-            "push and project are both false: the value would go nowhere; set one of them to true or remove the key",
-        );
-    }
     let Some(from) = &entry.value_from else { return None };
     let kinds = [
         from.secret_key_ref.is_some(),
         from.config_map_key_ref.is_some(),
         from.generate.is_some(),
         from.sealed.is_some(),
+        from.template.is_some(),
     ];
     if kinds.iter().filter(|k| **k).count() != 1 {
-        return refused("exactly one of secretKeyRef, configMapKeyRef, generate and sealed must be set");
+        return refused("exactly one of secretKeyRef, configMapKeyRef, generate, sealed and template must be set");
     }
     let generate = from.generate.as_ref()?;
     if let Err(error) = crate::source::generate::check_kind(generate) {

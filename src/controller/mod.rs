@@ -35,6 +35,7 @@ pub mod sealing;
 pub mod send;
 pub mod shown;
 pub mod store;
+pub mod templates;
 pub mod unseal;
 pub mod values;
 pub mod watch_metadata;

@@ -12,6 +12,7 @@ use super::context::Context;
 use crate::api::VaultSecret;
 use crate::kube_error::within;
 use crate::remote::lane::{Lane, ObjectKey};
+use crate::source::template::Templates;
 use crate::sync::ledger::Row;
 
 /// What is remembered of a row.
@@ -93,6 +94,8 @@ pub struct ObjectState {
     pub waiting_since: Option<Timestamp>,
     /// Since when a list is waited for, with nothing else to do.
     pub listing_since: Option<Timestamp>,
+    /// The templates of the spec, and the generation that they are of.
+    pub templates: Option<(i64, Arc<Templates>)>,
     /// Outcomes that the API server has not taken yet, and rows that are gone from the ledger in the same way.
     pub unsaved: Vec<Row>,
     /// See `unsaved`.

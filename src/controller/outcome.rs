@@ -47,7 +47,8 @@ pub fn intent_status(pass: &mut Pass<'_>, base: &VaultSecretStatus) -> VaultSecr
         return VaultSecretStatus { entries: pass.rows.clone(), ..base.clone() };
     }
     pass.doubt_unverified();
-    let projection = Projection { done: pass.target_is_in_place(), ..Projection::default() };
+    let projection =
+        Projection { done: pass.target_is_in_place(), issue: pass.target_refusal(), ..Projection::default() };
     let findings = findings(pass, &projection);
     let mut status = VaultSecretStatus { entries: pass.rows.clone(), ..base.clone() };
     let generation = pass.vs.metadata.generation;

@@ -19,7 +19,7 @@ use super::save::SaveError;
 use super::values::{self, ReadError, Values, is_unchanged};
 use super::worker::NEVER;
 use crate::api::vault_secret::{DeletionPolicy, VaultSecretStatus};
-use crate::api::{VaultSecret, names};
+use crate::api::{Reason, VaultSecret, names};
 use crate::remote::lane::ObjectKey;
 use crate::sync::plan::after;
 use crate::sync::transition::Write;
@@ -199,7 +199,8 @@ async fn run(
         look_again_at_interval(&mut pass);
         look_again_at_rotation(&mut pass);
     }
-    if projection.issue.is_some() {
+    // A template is mended by an edit or by another value, and both wake the object.
+    if projection.issue.as_ref().is_some_and(|issue| issue.reason != Reason::TemplateError) {
         let next = pass.state.target_backoff.failed(backoff::TARGET, ctx.clock.now(), jittered);
         pass.look_again(next);
     } else {
@@ -289,7 +290,10 @@ fn needs_values(pass: &Pass<'_>) -> bool {
             Some(row) => w.issue.is_none() && !is_unchanged(pass, w, &pass.rows[row]),
             None => false,
         });
-    unknown || rotation_is_due(pass) || !pass.target_is_in_place()
+    // Without every value there is no whole set to show.
+    let showable = pass.templates.target_refusal().is_none()
+        && pass.wants.iter().all(|w| w.issue.as_ref().is_none_or(|i| i.reason != Reason::TemplateError));
+    unknown || rotation_is_due(pass) || (showable && !pass.target_is_in_place())
 }
 
 /// Whether a generated value may be due to be made anew.

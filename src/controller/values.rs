@@ -12,6 +12,7 @@ use super::fields;
 use super::keys::ConnectionKey;
 use super::pass::{Pass, Want};
 use super::refs::{Known, Ref};
+use super::templates;
 use crate::api::Reason;
 use crate::api::vault_secret::DataEntry;
 use crate::kube_error::CALL_LIMIT;
@@ -25,7 +26,7 @@ use crate::sync::snapshot::counts;
 use crate::value::SecretValue;
 
 /// The version of a value that stands in the spec: the generation tells when it changes.
-const INLINE: &str = "spec";
+pub(super) const INLINE: &str = "spec";
 
 /// One value, as it was read.
 pub struct Value {
@@ -65,6 +66,9 @@ pub enum ReadError {
 /// The version of a value, as far as it is known without reading it.
 #[must_use]
 pub fn known_version(pass: &Pass<'_>, entry: &DataEntry) -> Option<Arc<str>> {
+    if entry.template().is_some() {
+        return templates::known_version(pass, &entry.key);
+    }
     let Some(from) = &entry.value_from else { return Some(INLINE.into()) };
     let namespace = &pass.key.namespace;
     let of = if let Some(key) = &from.secret_key_ref {
@@ -149,6 +153,9 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
                 Some(Err(error)) => return Err(ReadError::Api(error.to_string())),
                 None => Err(Issue::new(Reason::SourceMissing, format!("key {}: its source was not read", entry.key))),
             }
+        } else if entry.template().is_some() {
+            // Made of the others, below.
+            Err(templates::refusal(&pass.templates, entry).unwrap_or_else(|| templates::not_yet(&entry.key)))
         } else {
             match &escrow {
                 Ok(escrow) => generated(entry, escrow.as_ref()),
@@ -157,6 +164,7 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
         };
         by_index.push(raw.and_then(|(raw, version)| gate(pass, entry, raw, version)));
     }
+    templates::render(pass, &mut by_index).await;
     let escrow = escrow.ok().flatten().unwrap_or_default();
     let inherited = escrow.made_for_entries.into_iter().collect();
     let (previous, next_rotation) = (escrow.previous, escrow.next_rotation);
@@ -185,7 +193,7 @@ fn generated(entry: &DataEntry, escrow: Option<&escrow::Escrow>) -> Result<(Secr
 }
 
 /// Fails closed: what is empty, not text or too large goes nowhere.
-fn gate(pass: &Pass<'_>, entry: &DataEntry, raw: SecretValue, version: String) -> Result<Value, Issue> {
+pub(super) fn gate(pass: &Pass<'_>, entry: &DataEntry, raw: SecretValue, version: String) -> Result<Value, Issue> {
     let refused = |text: String| Issue::new(Reason::ValueRefused, format!("key {}: {text}", entry.key));
     if raw.is_empty() {
         return Err(refused("the value is empty".to_owned()));

@@ -10,6 +10,7 @@ pub mod generate;
 pub mod reference;
 pub mod schedule;
 pub mod sealed;
+pub mod template;
 
 #[cfg(test)]
 pub(crate) mod fake_api;

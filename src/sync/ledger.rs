@@ -97,7 +97,7 @@ pub struct Row {
     /// The last write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
-    /// resourceVersion of the source that the fingerprint was made from.
+    /// resourceVersion of the source that the fingerprint was made from; of a template, one for all sources behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_version: Option<String>,
     /// When the remote last acknowledged a write.

@@ -18,6 +18,8 @@ mod pushing;
 mod regressions;
 mod rotation;
 mod sealed;
+mod templates;
+mod templates_documented;
 mod trouble;
 mod trouble_auth;
 mod trouble_breaker;

@@ -32,7 +32,7 @@ pub use operator::{Operator, OperatorOptions};
 pub use remote::{Kind, Remote};
 pub use scene::Scene;
 pub use sealing::{IDENTITIES, RECIPIENTS, sealed};
-pub use setup::{Synced, entry, generated, inline, merged};
+pub use setup::{Synced, entry, generated, inline, input, merged, templated};
 pub use spellings::{hexadecimal, spellings};
 pub use versions::Versions;
 

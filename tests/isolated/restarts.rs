@@ -4,7 +4,7 @@ use devkit::controlplane::AuditMark;
 use devkit::remotes::{Action, Fault, Op};
 use serde_json::{Value, json};
 
-use crate::common::{Kind, Object, Scene, for_each_remote, generated, inline, merged};
+use crate::common::{Kind, Object, Scene, entry, for_each_remote, generated, inline, input, merged, templated};
 
 /// What the operator wrote since then, in the watched namespace and in its own.
 fn writes(scene: &Scene, mark: AuditMark) -> Vec<devkit::controlplane::AuditRecord> {
@@ -82,6 +82,46 @@ async fn c09_ownership_without_credentials(kind: Kind) {
     scene.delete("VaultSecret", "app").await;
     scene.ready("other").await;
     assert_eq!(synced.remote.value(&synced.entry).as_deref(), Some("another value"));
+}
+
+/// Values that are made of a source, of a generated value and of one another are known to be unchanged without being read.
+async fn b03_restart_with_templates(kind: Kind) {
+    let scene = Scene::isolated("b03-templates", &[]).await;
+    let remote = scene.remote(kind).await;
+    scene.connect(&remote).await;
+    let (user, values) = (scene.canary("user"), [scene.canary("value"), scene.canary("value")]);
+    scene.source("source", &[("value", &values[0])]).await;
+    let names = ["first", "second", "password"].map(|name| kind.name(name));
+    let data = [
+        input(inline("USER", "user", &user)),
+        input(entry("VALUE", "value", "source/value")),
+        generated("PASSWORD", &names[2], 1),
+        templated("FIRST", &names[0], "{{ USER }}:{{ VALUE }}"),
+        templated("SECOND", &names[1], "{{ FIRST }}@{{ PASSWORD }}"),
+    ];
+    let target = json!({"template": {"data": {"all": "{{ values|json }}"}}});
+    scene.vault_secret("app", json!({"connectionRef": {"name": kind.member()}, "data": data, "target": target})).await;
+    scene.ready("app").await;
+    scene.connection_counts(kind.member(), 3).await;
+    let secret = scene.expect("Secret", "app").await;
+    assert_eq!(secret.keys(), ["FIRST", "PASSWORD", "SECOND", "all"]);
+    let (before, mark) = (scene.expect("VaultSecret", "app").await, scene.mark());
+    scene.operator.restart().await;
+    scene.two_more_probes(&remote).await;
+    assert_eq!(remote.write_calls(), 3, "nothing is sent again");
+    assert_eq!(writes(&scene, mark), [], "nothing is written to the API server");
+    assert_eq!(scene.expect("VaultSecret", "app").await, before);
+    let credentials = format!("{}-credentials", kind.member());
+    let gets = scene.asked_since(mark, |r| r.verb == "get" && r.resource == "secrets" && r.name != credentials);
+    assert_eq!(gets, [], "no object is read one by one");
+
+    // A source that no entry shows directly wakes what is made of it.
+    scene.set_source("source", "value", &values[1]).await;
+    let first = format!("{user}:{}", values[1]);
+    scene.remote_has(&remote, &names[0], &first).await;
+    scene.secret_has("app", "FIRST", &first).await;
+    scene.ready("app").await;
+    assert_eq!(remote.write_calls(), 5, "the two that are made of it");
 }
 
 async fn held_while_it_goes(kind: Kind, policy: &str) {
@@ -239,6 +279,7 @@ for_each_remote!(
     b03_crash_at_rest,
     b03_change_while_it_was_away,
     c09_ownership_without_credentials,
+    b03_restart_with_templates,
     b14_held_under_delete,
     b14_held_under_retain,
     b33_crash_before_the_remote_has_it,

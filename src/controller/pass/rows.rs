@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Note, Pass, Want};
-use crate::controller::desired::{self, Naming, Prefix};
+use crate::controller::desired::{self, Issue, Naming, Prefix};
+use crate::controller::templates;
 use crate::sync::ledger::{EntryState, Row};
 
 impl Pass<'_> {
@@ -40,7 +41,7 @@ impl Pass<'_> {
         };
         let mut taken = HashSet::new();
         for (index, name) in names.into_iter().enumerate() {
-            let mut want = Want { index, row: None, issue: desired::check(&self.vs.spec.data[index]) };
+            let mut want = Want { index, row: None, issue: self.refusal(index) };
             match name {
                 None => {}
                 Some(Err(issue)) => want.issue = Some(issue),
@@ -83,8 +84,14 @@ impl Pass<'_> {
                 .iter()
                 .position(|r| r.connection == display && r.key.as_deref() == Some(&entry.key))
                 .filter(|_| entry.pushes());
-            self.wants.push(Want { index, row, issue: desired::check(entry) });
+            self.wants.push(Want { index, row, issue: self.refusal(index) });
         }
+    }
+
+    /// Why a key is refused whatever the values are. A template that is refused gives no value, and its entry stays.
+    fn refusal(&self, index: usize) -> Option<Issue> {
+        let entry = &self.vs.spec.data[index];
+        desired::check(entry).or_else(|| templates::refusal(&self.templates, entry))
     }
 
     /// The row of an entry; made when there is none.

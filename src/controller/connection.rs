@@ -20,6 +20,7 @@ use crate::api::connection::{AllowedNamespaces, ConnectionSpec, ConnectionStatus
 use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ConnectionReason, names};
 use crate::remote::lane::{Lane, LaneLimits};
+use crate::remote::spec::Rules;
 use crate::remote::{self, spec};
 use crate::sync::freeze::{self, Approval, tolerated};
 
@@ -136,8 +137,8 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsEr
             && made_from.iter().all(|(_, known)| matches!(known, Known::At(_)))
     });
     if let Some(same) = unchanged {
-        let (remote, provider, made_from) = (Arc::clone(&same.remote), same.provider, same.made_from.clone());
-        return go_on(ctx, shown, before, remote, provider, made_from).await;
+        let (remote, rules, made_from) = (Arc::clone(&same.remote), same.rules.clone(), same.made_from.clone());
+        return go_on(ctx, shown, before, remote, rules, made_from).await;
     }
     let material = match credentials::read(ctx, &shown.spec, &namespace).await {
         Ok(material) => material,
@@ -155,7 +156,7 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsEr
         Err(error) => return Ok(blocked(ctx, &shown, before, ConnectionReason::Invalid, error.0).await),
     };
     // The versions as they were read, not as they may be by now: a newer one wakes the connection and differs from these.
-    go_on(ctx, shown, before, remote, material.provider, material.versions).await
+    go_on(ctx, shown, before, remote, material.rules, material.versions).await
 }
 
 /// With a client at hand: freeze, approval, adoption, status.
@@ -164,7 +165,7 @@ async fn go_on(
     shown: Shown,
     before: Option<Arc<ConnectionHandle>>,
     remote: Arc<RemoteHandle>,
-    provider: remote::Provider,
+    rules: Rules,
     made_from: Vec<(Ref, Known)>,
 ) -> Result<Duration, CredentialsError> {
     let key = shown.key.clone();
@@ -180,9 +181,9 @@ async fn go_on(
     let handle = Arc::new(ConnectionHandle {
         display: key.display().into(),
         generation: shown.metadata.generation.unwrap_or_default(),
-        provider,
+        settle: credentials::settle(&shown.spec, rules.provider()),
+        rules,
         incarnation: status.incarnation.unwrap_or_default(),
-        settle: credentials::settle(&shown.spec, provider),
         max_age: credentials::interval(&shown.spec).map(super::prober::max_age),
         prefix: shown.prefix.clone(),
         allowed: shown.allowed.clone(),
@@ -210,7 +211,7 @@ async fn blocked(
             key: before.key.clone(),
             display: Arc::clone(&before.display),
             generation: shown.metadata.generation.unwrap_or_default(),
-            provider: before.provider,
+            rules: before.rules.clone(),
             remote: Arc::clone(&before.remote),
             incarnation: before.incarnation,
             settle: before.settle,
@@ -240,7 +241,7 @@ async fn blocked(
 
 /// The remote of a budget identity, made when this is its first connection.
 fn remote_of(ctx: &Arc<Context>, shown: &Shown, material: &Material) -> Result<Arc<RemoteHandle>, remote::BuildError> {
-    let defaults = spec::default_limits(material.provider);
+    let defaults = spec::default_limits(material.rules.provider());
     let limits = shown.spec.limits.clone().unwrap_or_default();
     let limits = LaneLimits {
         requests_per_minute: limits.requests_per_minute.unwrap_or(defaults.requests_per_minute),
@@ -398,7 +399,7 @@ async fn publish(
         ),
         None => handle.remote.condition(),
     };
-    status.provider = Some(handle.provider.name().to_owned());
+    status.provider = Some(handle.rules.provider().name().to_owned());
     status.capabilities = Some(crate::api::connection::Capabilities {
         read_values: false,
         drift_signal: format!("{:?}", handle.remote.client().drift_signal()),
@@ -421,7 +422,7 @@ async fn publish(
             || b.incarnation != handle.incarnation
             || b.generation != handle.generation
             || b.blocked.is_some()
-            || b.provider != handle.provider
+            || b.rules.provider() != handle.rules.provider()
             || handle.adopting.as_ref().map(|a| &a.value) != b.adopting.as_ref().map(|a| &a.value)
     });
     let thawed = shown.status.freeze.is_some() && status.freeze.is_none();

@@ -11,8 +11,8 @@ use super::prober::RemoteHandle;
 use super::refs::{Known, Ref};
 use crate::api::ConnectionReason;
 use crate::api::connection::AllowedNamespaces;
-use crate::remote::Provider;
 use crate::remote::lane::ObjectKey;
+use crate::remote::spec::Rules;
 use crate::sync::plan::after;
 
 /// How often the number of entries is written at most, when nothing else changes.
@@ -26,8 +26,8 @@ pub struct ConnectionHandle {
     pub display: Arc<str>,
     /// Generation of the spec that it was made from.
     pub generation: i64,
-    /// Its provider.
-    pub provider: Provider,
+    /// Its provider, and which names and values it takes.
+    pub rules: Rules,
     /// The remote behind it: client, lane and snapshots, shared by all connections of one budget identity.
     pub remote: Arc<RemoteHandle>,
     /// Which remote behind the connection rows speak of.

@@ -1,5 +1,6 @@
 //! From a connection's spec to what a client is built from: credentials, certificates, identity.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,8 +11,11 @@ use super::context::Context;
 use super::refs::{Known, Ref};
 use crate::api::connection::{CaKind, ConnectionSpec};
 use crate::api::duration::GoDuration;
+use crate::api::http::{HttpAuthSpec, HttpSpec};
 use crate::api::vault_secret::KeyRef;
 use crate::kube_error::CALL_LIMIT;
+use crate::remote::http::{Description, HttpAccess};
+use crate::remote::spec::Rules;
 use crate::remote::{Access, ClientIdentity, DreadnodeAuth, KelvinAuth, Provider, RemoteConfig, spec};
 use crate::source::reference::{Namespaced, SourceError, SourceKind, SourceRef, Sources, read_all};
 use crate::value::SecretValue;
@@ -37,8 +41,8 @@ pub enum CredentialsError {
 
 /// What a client is built from, and what identifies it.
 pub struct Material {
-    /// The provider.
-    pub provider: Provider,
+    /// The provider, and which names and values it takes.
+    pub rules: Rules,
     /// Provider, URL and account, without a credential: the first half of an entry's identity.
     pub base: String,
     /// The same with a digest of the credential: in memory only.
@@ -63,6 +67,7 @@ enum Parts {
     DreadnodeKey(SecretValue),
     DreadnodeBearer(SecretValue),
     Mixpeek(SecretValue),
+    Http { description: Vec<u8>, spec: Arc<HttpSpec>, secrets: Vec<(KeyRef, SecretValue)> },
 }
 
 impl Material {
@@ -88,6 +93,9 @@ impl Material {
             Parts::DreadnodeKey(key) => Access::Dreadnode(DreadnodeAuth::ApiKey(key.clone())),
             Parts::DreadnodeBearer(token) => Access::Dreadnode(DreadnodeAuth::Bearer(token.clone())),
             Parts::Mixpeek(key) => Access::Mixpeek { api_key: key.clone() },
+            Parts::Http { spec, secrets, .. } => {
+                Access::Http(HttpAccess { spec: Arc::clone(spec), secrets: secrets.clone() })
+            }
         };
         RemoteConfig {
             access,
@@ -122,6 +130,7 @@ fn key_refs(spec: &ConnectionSpec) -> Vec<&KeyRef> {
     if let Some(mixpeek) = &spec.mixpeek {
         refs.push(&mixpeek.auth.api_key_ref);
     }
+    refs.extend(spec.http.iter().flat_map(HttpSpec::key_refs));
     refs
 }
 
@@ -246,26 +255,24 @@ fn text(sources: &Sources, of: &KeyRef) -> Result<String, CredentialsError> {
 }
 
 fn assemble(spec: &ConnectionSpec, sources: &Sources) -> Result<Material, CredentialsError> {
-    let providers = [spec.kelvin.is_some(), spec.dreadnode.is_some(), spec.mixpeek.is_some()];
+    let providers = [spec.kelvin.is_some(), spec.dreadnode.is_some(), spec.mixpeek.is_some(), spec.http.is_some()];
     if providers.iter().filter(|p| **p).count() != 1 {
         return Err(CredentialsError::Invalid(
-            "exactly one provider must be set: kelvin, dreadnode or mixpeek".to_owned(),
+            "exactly one provider must be set: kelvin, dreadnode, mixpeek or http".to_owned(),
         ));
     }
-    let (provider, given_url, access, principal) = access(spec, sources)?;
+    let (rules, given_url, access, principal) = access(spec, sources)?;
+    let provider = rules.provider();
     let url = given_url
         .or_else(|| spec::default_url(provider).map(str::to_owned))
         .ok_or_else(|| CredentialsError::Invalid("url is missing".to_owned()))?;
     let url = url::Url::parse(&url)
         .map_err(|_| CredentialsError::Invalid("url is not a URL, such as https://acme.kelvin.ai".to_owned()))?;
-    if url.scheme() != "https" && !(url.scheme() == "http" && spec.allow_insecure_url == Some(true)) {
-        return Err(CredentialsError::Invalid(
-            "url must be https://; an http:// url sends secrets in the clear and needs allowInsecureUrl: true"
-                .to_owned(),
-        ));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(CredentialsError::Invalid("url must not hold a credential; use auth".to_owned()));
+    check_url(&url, spec)?;
+    for other in spec.http.iter().filter_map(|http| http.auth.as_ref()).flat_map(HttpAuthSpec::other_urls) {
+        let other = url::Url::parse(other)
+            .map_err(|_| CredentialsError::Invalid("http.auth: the URL of the login is no URL".to_owned()))?;
+        check_url(&other, spec)?;
     }
     let tls = spec.tls.clone().unwrap_or_default();
     let ca_bundle = match (&tls.ca_bundle, &tls.ca_ref) {
@@ -306,7 +313,7 @@ fn assemble(spec: &ConnectionSpec, sources: &Sources) -> Result<Material, Creden
     // Two connections of one account with different credentials do not share a lane: a wrong one would break the other.
     let budget = format!("{base} {}", hex(&credential));
     Ok(Material {
-        provider,
+        rules,
         budget,
         config: hex(&config.finalize()),
         base,
@@ -320,7 +327,20 @@ fn assemble(spec: &ConnectionSpec, sources: &Sources) -> Result<Material, Creden
     })
 }
 
-type Accessed = (Provider, Option<String>, Parts, Option<String>);
+fn check_url(url: &url::Url, spec: &ConnectionSpec) -> Result<(), CredentialsError> {
+    if url.scheme() != "https" && !(url.scheme() == "http" && spec.allow_insecure_url == Some(true)) {
+        return Err(CredentialsError::Invalid(
+            "url must be https://; an http:// url sends secrets in the clear and needs allowInsecureUrl: true"
+                .to_owned(),
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(CredentialsError::Invalid("url must not hold a credential; use auth".to_owned()));
+    }
+    Ok(())
+}
+
+type Accessed = (Rules, Option<String>, Parts, Option<String>);
 
 fn access(spec: &ConnectionSpec, sources: &Sources) -> Result<Accessed, CredentialsError> {
     let one_auth = || CredentialsError::Invalid("exactly one kind of auth must be set".to_owned());
@@ -343,7 +363,7 @@ fn access(spec: &ConnectionSpec, sources: &Sources) -> Result<Accessed, Credenti
             (None, None, Some(of)) => (Parts::KelvinToken { realm, token: secret(sources, of)? }, None),
             _ => return Err(one_auth()),
         };
-        return Ok((Provider::Kelvin, Some(kelvin.url.clone()), parts, principal));
+        return Ok((Rules::BuiltIn(Provider::Kelvin), Some(kelvin.url.clone()), parts, principal));
     }
     if let Some(dreadnode) = &spec.dreadnode {
         let parts = match (&dreadnode.auth.api_key_ref, &dreadnode.auth.bearer_token_ref) {
@@ -351,15 +371,34 @@ fn access(spec: &ConnectionSpec, sources: &Sources) -> Result<Accessed, Credenti
             (None, Some(of)) => Parts::DreadnodeBearer(secret(sources, of)?),
             _ => return Err(one_auth()),
         };
-        return Ok((Provider::Dreadnode, dreadnode.url.clone(), parts, None));
+        return Ok((Rules::BuiltIn(Provider::Dreadnode), dreadnode.url.clone(), parts, None));
+    }
+    if let Some(http) = &spec.http {
+        return described(http, sources);
     }
     match &spec.mixpeek {
         Some(mixpeek) => {
             let parts = Parts::Mixpeek(secret(sources, &mixpeek.auth.api_key_ref)?);
-            Ok((Provider::Mixpeek, mixpeek.url.clone(), parts, None))
+            Ok((Rules::BuiltIn(Provider::Mixpeek), mixpeek.url.clone(), parts, None))
         }
         None => Err(CredentialsError::Invalid("no provider is set".to_owned())),
     }
+}
+
+/// A described API: the description is read here, so that a mistake is told before a missing credential is.
+fn described(http: &HttpSpec, sources: &Sources) -> Result<Accessed, CredentialsError> {
+    let description = Description::read(http).map_err(|error| CredentialsError::Invalid(error.0))?;
+    let read = |of: &KeyRef| Ok((of.clone(), secret(sources, of)?));
+    let secrets = http.key_refs().into_iter().map(read).collect::<Result<_, CredentialsError>>()?;
+    let account = http.auth.as_ref().and_then(HttpAuthSpec::account_ref);
+    let principal = account.map(|of| text(sources, of)).transpose()?;
+    let rules = Rules::Described(Arc::clone(description.rules()));
+    let parts = Parts::Http {
+        description: serde_json::to_vec(http).unwrap_or_default(),
+        spec: Arc::new(http.clone()),
+        secrets,
+    };
+    Ok((rules, Some(http.url.clone()), parts, principal))
 }
 
 impl Parts {
@@ -373,6 +412,10 @@ impl Parts {
             Self::DreadnodeKey(key) => vec![b"key", key.expose()],
             Self::DreadnodeBearer(token) => vec![b"bearer", token.expose()],
             Self::Mixpeek(key) => vec![key.expose()],
+            // The description too: what is written differently has a client of its own.
+            Self::Http { description, secrets, .. } => {
+                std::iter::once(&description[..]).chain(secrets.iter().map(|(_, secret)| secret.expose())).collect()
+            }
         }
     }
 }

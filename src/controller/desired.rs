@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::api::Reason;
 use crate::api::vault_secret::{DataEntry, VaultSecretSpec};
-use crate::remote::{Provider, spec};
+use crate::remote::spec::Rules;
 
 /// Something that is not as it should be, for the status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +26,8 @@ impl Issue {
 /// What names at the remote depend on besides the spec.
 #[derive(Clone, Debug)]
 pub struct Naming<'a> {
-    /// The provider.
-    pub provider: Provider,
+    /// Which names the remote takes.
+    pub rules: &'a Rules,
     /// Prefix with the namespace in it, when the connection has one.
     pub prefix: Option<String>,
     /// Prefixes of other namespaces at the same connection.
@@ -120,14 +120,15 @@ pub fn names(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Option<Result<S
 fn name(key: &str, wanted: &str, naming: &Naming<'_>) -> Result<String, Issue> {
     let prefix = naming.prefix.as_deref().unwrap_or("");
     let full = format!("{prefix}{wanted}");
-    spec::check_name(naming.provider, &full).map_err(|error| {
+    naming.rules.check_name(&full).map_err(|error| {
         Issue::new(Reason::NameRefused, format!("key {key}, entry {full:?} at {}: {error}", naming.connection))
     })?;
-    let stored = spec::stored_name(naming.provider, &full);
+    let stored = naming.rules.stored_name(&full);
     if naming.prefix.is_some() {
-        let longer = naming.others.iter().find(|(_, other)| {
-            other.len() > prefix.len() && stored.starts_with(&spec::stored_name(naming.provider, other))
-        });
+        let longer = naming
+            .others
+            .iter()
+            .find(|(_, other)| other.len() > prefix.len() && stored.starts_with(&naming.rules.stored_name(other)));
         if let Some((namespace, other)) = longer {
             return Err(Issue::new(
                 Reason::OwnedByAnother,
@@ -144,6 +145,7 @@ fn name(key: &str, wanted: &str, naming: &Naming<'_>) -> Result<String, Issue> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+    use crate::remote::Provider;
 
     fn spec(keys: &[(&str, Option<&str>)]) -> VaultSecretSpec {
         let data: Vec<_> =
@@ -151,8 +153,11 @@ mod tests {
         serde_json::from_value(serde_json::json!({"connectionRef": {"name": "c"}, "data": data})).unwrap()
     }
 
-    fn naming(provider: Provider, prefix: Option<&str>) -> Naming<'static> {
-        Naming { provider, prefix: prefix.map(str::to_owned), others: &[], connection: "VaultConnection/c" }
+    const KELVIN: Rules = Rules::BuiltIn(Provider::Kelvin);
+    const DREADNODE: Rules = Rules::BuiltIn(Provider::Dreadnode);
+
+    fn naming(rules: &'static Rules, prefix: Option<&str>) -> Naming<'static> {
+        Naming { rules, prefix: prefix.map(str::to_owned), others: &[], connection: "VaultConnection/c" }
     }
 
     fn all(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Result<String, Reason>> {
@@ -161,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_refused_name_comes_with_one_that_would_do() {
-        let refused = names(&spec(&[("STRIPE_API_KEY", None)]), &naming(Provider::Kelvin, None));
+        let refused = names(&spec(&[("STRIPE_API_KEY", None)]), &naming(&KELVIN, None));
         let issue = refused[0].clone().unwrap().unwrap_err();
         assert_eq!(issue.reason, Reason::NameRefused);
         assert!(
@@ -174,7 +179,7 @@ mod tests {
     #[test]
     fn two_keys_that_become_one_name_are_both_refused() {
         let s = spec(&[("a", Some("my_key")), ("b", Some("MY_KEY")), ("c", Some("other"))]);
-        let got = all(&s, &naming(Provider::Dreadnode, None));
+        let got = all(&s, &naming(&DREADNODE, None));
         assert_eq!(got, [Err(Reason::NameRefused), Err(Reason::NameRefused), Ok("OTHER".to_owned())]);
     }
 
@@ -182,11 +187,9 @@ mod tests {
     fn r4_a_longer_prefix_owns_the_name() {
         let others = [("team-a".to_owned(), "team-a-".to_owned()), ("team".to_owned(), "team-".to_owned())];
         let s = spec(&[("k1", Some("a-x")), ("k2", Some("x"))]);
-        let team =
-            Naming { provider: Provider::Kelvin, prefix: Some("team-".to_owned()), others: &others, connection: "c" };
+        let team = Naming { rules: &KELVIN, prefix: Some("team-".to_owned()), others: &others, connection: "c" };
         assert_eq!(all(&s, &team), [Err(Reason::OwnedByAnother), Ok("team-x".to_owned())]);
-        let team_a =
-            Naming { provider: Provider::Kelvin, prefix: Some("team-a-".to_owned()), others: &others, connection: "c" };
+        let team_a = Naming { rules: &KELVIN, prefix: Some("team-a-".to_owned()), others: &others, connection: "c" };
         assert_eq!(all(&s, &team_a), [Ok("team-a-a-x".to_owned()), Ok("team-a-x".to_owned())]);
     }
 

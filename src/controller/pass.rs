@@ -192,7 +192,7 @@ impl<'a> Pass<'a> {
                 let prefix = handle.prefix.as_deref().map(|p| desired::render_prefix(p, &self.key.namespace));
                 desired::names(
                     &self.vs.spec,
-                    &Naming { provider: handle.provider, prefix, others: &others, connection: &handle.display },
+                    &Naming { rules: &handle.rules, prefix, others: &others, connection: &handle.display },
                 )
             }
             (None, false) => return self.match_by_key(&display),

@@ -10,7 +10,6 @@ use super::refs::{Known, Ref};
 use crate::api::Reason;
 use crate::api::vault_secret::DataEntry;
 use crate::kube_error::CALL_LIMIT;
-use crate::remote::spec;
 use crate::source::encoding::encode;
 use crate::source::escrow::{self, EntryId as EscrowEntry, EscrowError, WantedValue, escrow_name};
 use crate::source::reference::{Namespaced, SourceError, SourceKind, SourceRef, Sources, read_all};
@@ -163,7 +162,7 @@ fn gate(pass: &Pass<'_>, entry: &DataEntry, raw: SecretValue, version: String) -
     }
     let text = encode(raw.expose(), entry.encoding()).map_err(|e| refused(e.to_string()))?;
     if let Some(handle) = &pass.route.handle {
-        spec::check_value(handle.provider, text.len()).map_err(|e| refused(e.to_string()))?;
+        handle.rules.check_value(text.len()).map_err(|e| refused(e.to_string()))?;
     }
     Ok(Value { raw, text, version })
 }

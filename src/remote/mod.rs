@@ -5,6 +5,7 @@ mod client;
 mod dreadnode;
 mod entry;
 pub mod error;
+pub mod http;
 mod kelvin;
 pub mod lane;
 mod mixpeek;
@@ -26,7 +27,7 @@ use jiff::Timestamp;
 use crate::value::SecretValue;
 pub use error::{BuildError, CallError, Certainty, ErrorClass, Operation};
 
-/// The providers that are built in.
+/// The providers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Provider {
     /// Kelvin, `/api/v4/secrets`.
@@ -35,6 +36,8 @@ pub enum Provider {
     Dreadnode,
     /// Mixpeek, `/v1/organizations/secrets`.
     Mixpeek,
+    /// Any REST API, as its connection describes it.
+    Http,
 }
 
 /// What a remote lets us see of a change that somebody else made.
@@ -125,6 +128,10 @@ pub trait Remote: Send + Sync {
 /// When the URL, a certificate, a key or a credential cannot be used; the sentence repeats none of them.
 pub fn build(config: RemoteConfig) -> Result<Arc<dyn Remote>, BuildError> {
     let http = client::Http::new(&config)?;
+    let elsewhere = match &config.access {
+        Access::Http(access) => http::elsewhere(&config, access)?,
+        _ => None,
+    };
     Ok(match config.access {
         Access::Kelvin { realm, auth } => {
             Arc::new(kelvin::Kelvin::new(auth::Session::new(http, auth::Credential::kelvin(realm, auth)?)))
@@ -135,6 +142,7 @@ pub fn build(config: RemoteConfig) -> Result<Arc<dyn Remote>, BuildError> {
         Access::Mixpeek { api_key } => {
             Arc::new(mixpeek::Mixpeek::new(auth::Session::new(http, auth::Credential::bearer(&api_key)?)))
         }
+        Access::Http(access) => Arc::new(http::Described::new(http, elsewhere, &access)?),
     })
 }
 
@@ -179,6 +187,8 @@ pub enum Access {
         /// `sk_…`, a key with the admin permission.
         api_key: SecretValue,
     },
+    /// Any REST API, described.
+    Http(http::HttpAccess),
 }
 
 /// Ways to an access token for Kelvin.

@@ -107,6 +107,7 @@ async fn operate(args: RunArgs, metrics: Arc<Metrics>, gates: Gates, end: Cancel
         max_retry_after: args.max_retry_after,
         workers: args.workers,
         safety_net: args.safety_net,
+        vault_token_file: args.vault_token_file,
     };
     let ctx = Arc::new(Context {
         events: Events::new(client.clone(), names::OPERATOR, std::env::var("HOSTNAME").ok()),

@@ -7,6 +7,7 @@ pub mod http;
 pub mod names;
 pub mod target;
 pub mod value;
+pub mod vault_provider;
 pub mod vault_secret;
 
 pub use condition::{ConnectionReason, Reason};

@@ -1,6 +1,7 @@
 //! `vaultsecret run`: the operator.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -73,6 +74,16 @@ pub struct RunArgs {
     #[arg(long, env = "VAULTSECRET_SAFETY_NET", value_name = "DURATION", value_parser = values::positive_duration,
         default_value = "6h")]
     pub safety_net: Duration,
+
+    /// The projected service account token with which the operator logs in to a Vault that knows it (auth.kubernetes of a
+    /// ClusterVaultConnection). Not the token for the API server: whoever serves the Vault's URL gets to see it
+    #[arg(
+        long,
+        env = "VAULTSECRET_VAULT_TOKEN_FILE",
+        value_name = "FILE",
+        default_value = "/var/run/secrets/vaultsecret.dev/vault-token"
+    )]
+    pub vault_token_file: PathBuf,
 }
 
 /// The pod's namespace as its file has it, else the default.
@@ -154,6 +165,7 @@ mod tests {
         assert_eq!(args.max_retry_after, Duration::from_secs(60 * 60));
         assert_eq!(args.workers, 32);
         assert_eq!(args.safety_net, Duration::from_secs(6 * 60 * 60));
+        assert_eq!(args.vault_token_file, PathBuf::from("/var/run/secrets/vaultsecret.dev/vault-token"));
     }
 
     #[test]
@@ -177,6 +189,7 @@ mod tests {
             "--max-retry-after=500ms",
             "--workers=4",
             "--safety-net=10m",
+            "--vault-token-file=/tmp/token",
         ])
         .expect("flags");
         assert_eq!(args.operator_namespace, "ops");
@@ -188,6 +201,7 @@ mod tests {
         assert_eq!(args.finalizer_deadline, Duration::from_secs(5400));
         assert_eq!(args.max_retry_after, Duration::from_millis(500));
         assert_eq!((args.workers, args.safety_net), (4, Duration::from_secs(600)));
+        assert_eq!(args.vault_token_file, PathBuf::from("/tmp/token"));
     }
 
     #[test]
@@ -201,7 +215,7 @@ mod tests {
     fn every_flag_is_an_environment_variable() {
         let command = Harness::command();
         let flags: Vec<_> = command.get_arguments().filter(|arg| arg.get_long().is_some_and(|l| l != "help")).collect();
-        assert_eq!(flags.len(), 10);
+        assert_eq!(flags.len(), 11);
         for flag in flags {
             let name = flag.get_long().expect("a long flag").replace('-', "_").to_uppercase();
             let env = flag.get_env().and_then(std::ffi::OsStr::to_str);

@@ -37,6 +37,8 @@ pub struct Due {
     pub source_version: Option<String>,
     /// The connection that it goes through.
     pub handle: Arc<ConnectionHandle>,
+    /// The version that it was decided on, for remotes with check-and-set.
+    pub expected: Option<String>,
     /// To be told when it is sent.
     pub note: Option<Note>,
 }
@@ -56,6 +58,7 @@ pub struct Choice {
 
 /// What a list shows of an entry, if it counts for its row.
 fn see(pass: &mut Pass<'_>, row: usize, handle: &ConnectionHandle) -> (Seen, Option<Arc<Snapshot>>) {
+    let uid = pass.uid();
     let row = &pass.rows[row];
     let id = EntryId { remote: Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
     let read_at = pass.state.memo(&row.connection, &row.remote_name, pass.now).read_at;
@@ -65,10 +68,14 @@ fn see(pass: &mut Pass<'_>, row: usize, handle: &ConnectionHandle) -> (Seen, Opt
         handle.max_age.is_some_and(|age| since.is_some_and(|at| plan::after(at, age) < pass.now))
     };
     match snapshot {
-        Some(snapshot) if counts(snapshot.span, &trace) && !too_old(Some(snapshot.span.ended)) => {
+        Some(snapshot)
+            if counts(snapshot.span, &trace)
+                && !too_old(Some(snapshot.span.ended))
+                && !snapshot.unread.contains(&row.remote_name) =>
+        {
             let seen = match snapshot.entries.get(&row.remote_name) {
                 None => Seen::Absent { began: snapshot.span.began },
-                Some(listed) => Seen::Present(sighting(&snapshot, listed, handle)),
+                Some(listed) => Seen::Present(sighting(&snapshot, listed, handle, &uid)),
             };
             (seen, Some(snapshot))
         }
@@ -79,13 +86,16 @@ fn see(pass: &mut Pass<'_>, row: usize, handle: &ConnectionHandle) -> (Seen, Opt
     }
 }
 
-fn sighting(snapshot: &Snapshot, listed: &Listed, handle: &ConnectionHandle) -> Sighting {
+fn sighting(snapshot: &Snapshot, listed: &Listed, handle: &ConnectionHandle, uid: &str) -> Sighting {
+    // What a mark says is worth more than who made it: every VaultSecret here writes under the same name.
+    let marked = listed.owner.as_ref().map(|owner| owner.uid == uid);
     Sighting {
         began: snapshot.span.began,
         id: listed.id.clone(),
         version: listed.version.clone(),
         created: listed.created,
-        by_us: handle.remote.is_us(listed.created_by.as_deref()),
+        by_us: marked.or_else(|| handle.remote.is_us(listed.created_by.as_deref())),
+        another: listed.owner.as_ref().filter(|owner| owner.uid != uid).map(|owner| owner.name.clone()),
     }
 }
 
@@ -247,7 +257,13 @@ fn choose_wanted(
         }
         let note = (matches!(cause, Cause::Reassert | Cause::LateWrite) || cause == Cause::Changed && covers)
             .then(|| change_note(&pass.rows[index], cause, &seen, snapshot.as_deref()));
+        // What the list shows is newer than what the row recorded; where it shows none, there is none to be relied on.
+        let expected = match &seen {
+            Seen::Present(sighting) => sighting.version.clone(),
+            _ => pass.rows[index].remote_version.clone(),
+        };
         choice.due.push(Due {
+            expected,
             note,
             row: index,
             write,
@@ -314,9 +330,16 @@ fn settle_without_writing(
         }
         Decision::Conflict => {
             transition::withdraw(&mut pass.rows[index]);
-            let message = "an entry of this name exists and is not ours; set adoptionPolicy: TakeOver or annotate \
-                           vaultsecret.dev/adopt to take it over"
-                .to_owned();
+            let whose = match seen {
+                Seen::Present(Sighting { another: Some(owner), .. }) if !owner.is_empty() => {
+                    format!("belongs to VaultSecret {owner}")
+                }
+                _ => "is not ours".to_owned(),
+            };
+            let message = format!(
+                "an entry of this name exists and {whose}; set adoptionPolicy: TakeOver or annotate \
+                 vaultsecret.dev/adopt to take it over"
+            );
             show(pass, EntryState::Conflict, message);
         }
         Decision::Drifted { contested } | Decision::Missing { contested } => {
@@ -407,6 +430,7 @@ fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Choice) {
                 return;
             }
             choice.due.push(Due {
+                expected: None,
                 note: None,
                 row: index,
                 write: Write::Delete,

@@ -140,6 +140,13 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsEr
         let (remote, rules, made_from) = (Arc::clone(&same.remote), same.rules.clone(), same.made_from.clone());
         return go_on(ctx, shown, before, remote, rules, made_from).await;
     }
+    // Refused by the schema, too; a definition can be older than the operator.
+    let shows_itself = shown.spec.vault.as_ref().is_some_and(|vault| vault.auth.kubernetes.is_some());
+    if shows_itself && key.kind == ConnectionKind::VaultConnection {
+        let message =
+            "vault.auth.kubernetes is for a ClusterVaultConnection: it shows the operator's own identity to the url";
+        return Ok(blocked(ctx, &shown, before, ConnectionReason::Invalid, message.to_owned()).await);
+    }
     let material = match credentials::read(ctx, &shown.spec, &namespace).await {
         Ok(material) => material,
         Err(CredentialsError::Api(error)) => return Err(CredentialsError::Api(error)),

@@ -1,6 +1,7 @@
 //! What reconciles share.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub workers: usize,
     /// How often at the latest an object is looked at again, in case a change was missed.
     pub safety_net: Duration,
+    /// The token that tells a Vault who the operator is.
+    pub vault_token_file: PathBuf,
 }
 
 impl Settings {

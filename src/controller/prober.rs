@@ -13,7 +13,7 @@ use super::backoff::jittered;
 use crate::api::ConnectionReason;
 use crate::clock::Clock;
 use crate::remote::lane::{BreakerState, Lane, ObjectKey, Outcome, Waiting};
-use crate::remote::{CallError, ErrorClass, Listed, Operation, Remote};
+use crate::remote::{CallError, ErrorClass, Listed, Named, Operation, Remote};
 use crate::sync::snapshot::Span;
 
 /// How long demands for a list are collected before it is read, so that objects that come together share one.
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub span: Span,
     /// Entries by name.
     pub entries: HashMap<String, Listed>,
+    /// Names that are there and were not looked at: of these it says nothing.
+    pub unread: HashSet<String>,
     /// How far the remote's clock may be from ours.
     pub skew: Duration,
 }
@@ -358,8 +360,8 @@ impl RemoteHandle {
         Some(due.max(state.retry_at.unwrap_or(Timestamp::MIN)))
     }
 
-    /// Lists the remote whenever that is due, for ever; tells `on` what came of it.
-    pub async fn run(self: Arc<Self>, on: impl Fn(Event) + Send) {
+    /// Lists the remote whenever that is due, for ever; tells `on` what came of it. `named` are the entries that somebody names.
+    pub async fn run(self: Arc<Self>, named: Named, on: impl Fn(Event) + Send) {
         let mut lane_changed = self.lane.changed();
         loop {
             let due = self.due();
@@ -384,11 +386,11 @@ impl RemoteHandle {
             if !self.lock().wants.is_empty() {
                 tokio::time::sleep(GATHER).await;
             }
-            self.probe(&on).await;
+            self.probe(&named, &on).await;
         }
     }
 
-    async fn probe(&self, on: &impl Fn(Event)) {
+    async fn probe(&self, named: &Named, on: &impl Fn(Event)) {
         if self.lane.state().health.paused.is_some() {
             self.lane.resume();
         }
@@ -409,7 +411,7 @@ impl RemoteHandle {
         };
         let began = self.clock.now();
         self.lock().last_began = Some(began);
-        let listed = tokio::time::timeout(LIST_LIMIT, client.list(slot.pages())).await;
+        let listed = tokio::time::timeout(LIST_LIMIT, client.list_naming(slot.pages(), Arc::clone(named))).await;
         let result = listed.unwrap_or_else(|_| {
             Err(CallError {
                 operation: Operation::List,
@@ -430,7 +432,12 @@ impl RemoteHandle {
                 let skew = skew(listing.remote_time, began, ended);
                 let entries = listing.entries.into_iter().map(|e| (e.name.clone(), e)).collect();
                 // Judged before health says that all is well: what a freeze would forbid must not slip through between.
-                on(Event::Listed(Arc::new(Snapshot { span: Span { began, ended }, entries, skew })));
+                on(Event::Listed(Arc::new(Snapshot {
+                    span: Span { began, ended },
+                    entries,
+                    unread: listing.unread,
+                    skew,
+                })));
                 self.went_well(ended, on);
             }
             Err(error) => self.went_wrong(&error, on),

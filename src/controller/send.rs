@@ -15,7 +15,7 @@ use super::save::SaveError;
 use crate::api::Reason;
 use crate::api::vault_secret::VaultSecretStatus;
 use crate::remote::lane::{Outcome as LaneOutcome, Turn};
-use crate::remote::{CallError, Certainty, EntryRef, ErrorClass, Operation, Written};
+use crate::remote::{CallError, Certainty, EntryRef, ErrorClass, Operation, Owner, Written};
 use crate::sync::plan::Cause;
 use crate::sync::transition::{self, After, Answer, Intent, Outcome, Write};
 
@@ -95,11 +95,15 @@ impl Pass<'_> {
         let at_once = usize::try_from(turn.at_once()).unwrap_or(usize::MAX).max(1);
         let turn = Mutex::new(turn);
         let uid = self.uid();
+        let owner = Owner { name: format!("{}/{}", self.key.namespace, self.key.name), uid: uid.clone() };
         let mut futures = Vec::with_capacity(due.len());
         for (index, one) in due.iter().enumerate() {
             let turn = &turn;
             let row = &self.rows[one.row];
-            let entry = EntryRef { name: row.remote_name.clone(), id: row.remote_id.clone() };
+            let entry =
+                EntryRef { name: row.remote_name.clone(), id: row.remote_id.clone(), version: one.expected.clone() };
+            // A mark is put on what becomes ours, once.
+            let owner = (row.fingerprint.is_none() && one.write != Write::Delete).then(|| owner.clone());
             let id =
                 EntryId { remote: std::sync::Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
             let (client, ctx, handle, uid) = (&client, self.ctx, &handle, &uid);
@@ -124,6 +128,10 @@ impl Pass<'_> {
                 slot.report(LaneOutcome::of(&result));
                 if let Ok(written) = &result {
                     handle.remote.learn_principal(written.principal.clone());
+                    if let Some(owner) = &owner {
+                        // An entry without a mark is as much ours.
+                        let _ = client.mark(&entry, owner).await;
+                    }
                 }
                 Done { due: index, result: Some(result), sent_at, took: began.elapsed() }
             });
@@ -253,7 +261,7 @@ impl Pass<'_> {
                 // Acknowledged, but not settled: what settles it is decided at once, and waited for.
                 self.rows[due.row].unsettled_since().is_some()
             }
-            (Outcome::Exists, _) => {
+            (Outcome::Exists | Outcome::Stale, _) => {
                 memo.contradicted = true;
                 true
             }
@@ -324,6 +332,7 @@ fn outcome_of(result: &Result<Written, CallError>) -> Outcome {
         Err(error) => match (error.class, error.certainty()) {
             (ErrorClass::Exists, _) => Outcome::Exists,
             (ErrorClass::NotFound, _) => Outcome::NotFound,
+            (ErrorClass::Stale, _) => Outcome::Stale,
             (_, Certainty::Clean) => Outcome::Clean { message: error.message.clone() },
             (_, Certainty::Unknown) => Outcome::Unknown { message: error.message.clone() },
         },

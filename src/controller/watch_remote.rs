@@ -23,8 +23,16 @@ pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
     let (ctx, remote) = (Arc::clone(ctx), Arc::clone(remote));
     tokio::spawn(async move {
         let seen = Arc::clone(&remote);
+        let (all, base) = (Arc::clone(&ctx), Arc::clone(&remote.base));
+        let named = Arc::new(move || {
+            let mut names = HashSet::new();
+            all.entries.for_each(&base, |_, claim, _| {
+                names.insert(claim.entry.name.to_string());
+            });
+            names
+        });
         remote
-            .run(move |event| match event {
+            .run(named, move |event| match event {
                 Event::Listed(snapshot) => judge(&ctx, &seen, &snapshot),
                 Event::Changed => changed(&ctx, &seen),
             })
@@ -61,6 +69,9 @@ enum Shows {
 }
 
 fn compare(snapshot: &Snapshot, claim: &Claim) -> Option<Shows> {
+    if snapshot.unread.contains(&*claim.entry.name) {
+        return None;
+    }
     let listed = snapshot.entries.get(&*claim.entry.name);
     let version = listed.and_then(|l| l.version.as_deref());
     let moved = |ours: &Option<Arc<str>>| matches!((ours.as_deref(), version), (Some(a), Some(b)) if a != b);

@@ -29,6 +29,8 @@ pub(crate) struct Http {
     client: reqwest::Client,
     base: Url,
     disguise: Option<Disguise>,
+    /// Sent with every request.
+    headers: HeaderMap,
 }
 
 /// How a server is reached under another name than it must prove to have: the URL's host becomes that name, so that
@@ -59,6 +61,8 @@ impl Request {
 pub(crate) enum Body {
     None,
     Json(Vec<u8>),
+    /// A JSON merge patch.
+    MergePatch(Vec<u8>),
     Form(String),
 }
 
@@ -113,7 +117,12 @@ impl Http {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|_| BuildError("the HTTP client cannot be set up".to_owned()))?;
-        Ok(Self { client, base, disguise })
+        Ok(Self { client, base, disguise, headers: HeaderMap::new() })
+    }
+
+    /// Sends these headers with every request.
+    pub(crate) fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
     }
 
     /// The base URL.
@@ -136,7 +145,7 @@ impl Http {
     /// Sends a request and reads its answer, whatever its status.
     pub(crate) async fn send(&self, request: &Request, authorization: &HeaderMap) -> Result<Answer, CallError> {
         let operation = request.operation;
-        let mut headers = HeaderMap::new();
+        let mut headers = self.headers.clone();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let mut url = request.url.clone();
         if let Some(disguise) = &self.disguise {
@@ -147,6 +156,7 @@ impl Http {
         let (kind, body) = match &request.body {
             Body::None => (None, None),
             Body::Json(bytes) => (Some("application/json"), Some(bytes.clone())),
+            Body::MergePatch(bytes) => (Some("application/merge-patch+json"), Some(bytes.clone())),
             Body::Form(text) => (Some("application/x-www-form-urlencoded"), Some(text.clone().into_bytes())),
         };
         if let Some(kind) = kind {

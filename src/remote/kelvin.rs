@@ -212,6 +212,7 @@ fn listed(meta: Meta) -> Option<Listed> {
         created: meta.created.as_deref().and_then(stamp::instant),
         created_by: meta.created_by,
         updated_by: meta.updated_by,
+        owner: None,
     })
 }
 

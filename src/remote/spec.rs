@@ -58,6 +58,7 @@ impl Provider {
             Self::Kelvin => "Kelvin",
             Self::Dreadnode => "Dreadnode",
             Self::Mixpeek => "Mixpeek",
+            Self::Vault => "Vault",
             Self::Http => "Http",
         }
     }
@@ -119,7 +120,7 @@ impl Rules {
 pub fn stored_name(provider: Provider, name: &str) -> String {
     match provider {
         Provider::Dreadnode => name.to_uppercase(),
-        Provider::Kelvin | Provider::Mixpeek | Provider::Http => name.to_owned(),
+        Provider::Kelvin | Provider::Mixpeek | Provider::Vault | Provider::Http => name.to_owned(),
     }
 }
 
@@ -149,16 +150,19 @@ pub fn check_value(provider: Provider, bytes: usize) -> Result<(), ValueError> {
 }
 
 /// The longest value, in bytes. Kelvin's is its own. Mixpeek keeps all secrets of an organization in one document of
-/// 16 MiB and Dreadnode states no limit: for these two it is ours, and what an environment variable may sensibly hold.
+/// 16 MiB and Dreadnode states no limit: for these two it is ours, and what an environment variable may sensibly hold. Vault
+/// stores entries of 1 MiB; half of it leaves room for JSON's escapes and for other fields.
 #[must_use]
 pub fn max_value(provider: Provider) -> usize {
     match provider {
         Provider::Kelvin => 64_000,
         Provider::Dreadnode | Provider::Mixpeek | Provider::Http => 64 * 1024,
+        Provider::Vault => 512 * 1024,
     }
 }
 
-/// The limits of a connection that sets none. Mixpeek's free plan allows ten requests a minute, five at one time.
+/// The limits of a connection that sets none. A Vault is nobody's metered service: its limits only keep a bulk from being felt
+/// by others. Mixpeek's free plan allows ten requests a minute, five at one time.
 #[must_use]
 pub fn default_limits(provider: Provider) -> DefaultLimits {
     let timeout = Duration::from_secs(10);
@@ -167,6 +171,7 @@ pub fn default_limits(provider: Provider) -> DefaultLimits {
             DefaultLimits { requests_per_minute: 600, burst: 20, max_in_flight: 8, timeout }
         }
         Provider::Mixpeek => DefaultLimits { requests_per_minute: 10, burst: 10, max_in_flight: 5, timeout },
+        Provider::Vault => DefaultLimits { requests_per_minute: 6000, burst: 100, max_in_flight: 16, timeout },
     }
 }
 
@@ -174,7 +179,7 @@ pub fn default_limits(provider: Provider) -> DefaultLimits {
 #[must_use]
 pub fn default_url(provider: Provider) -> Option<&'static str> {
     match provider {
-        Provider::Kelvin | Provider::Http => None,
+        Provider::Kelvin | Provider::Vault | Provider::Http => None,
         Provider::Dreadnode => Some("https://app.dreadnode.io"),
         Provider::Mixpeek => Some("https://api.mixpeek.com"),
     }
@@ -186,6 +191,7 @@ pub fn drift_signal(provider: Provider) -> DriftSignal {
     match provider {
         Provider::Kelvin | Provider::Dreadnode => DriftSignal::Timestamp,
         Provider::Mixpeek | Provider::Http => DriftSignal::Presence,
+        Provider::Vault => DriftSignal::Version,
     }
 }
 
@@ -211,6 +217,11 @@ impl NameRules {
             Provider::Http => {
                 ("a described API takes names of 1 to 253 characters without control characters", 253, '-')
             }
+            Provider::Vault => (
+                "Vault takes names of 1 to 255 letters, digits and `-_.@:+=,~`, without `..`; folders go into the connection's path",
+                255,
+                '-',
+            ),
         };
         Self { provider, sentence, max_chars, separator }
     }
@@ -233,6 +244,12 @@ impl NameRules {
                 !name.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '/' | '{' | '}'))
                     && !matches!(name, "." | "..")
             }
+            // What needs no encoding in a path and has no meaning in a policy; `..` Vault itself refuses as a relative path.
+            Provider::Vault => {
+                name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@:+=,~".contains(&b))
+                    && name != "."
+                    && !name.contains("..")
+            }
         }
     }
 
@@ -240,9 +257,14 @@ impl NameRules {
     /// names with one beginning stay two.
     fn suggest(&self, name: &str) -> String {
         let upper = self.provider == Provider::Dreadnode;
-        let mut plain = plain_name(name, self.separator, upper);
+        let shape = |c: char| match self.provider {
+            Provider::Vault => (c.is_ascii_alphanumeric() || c == '_').then_some(c),
+            Provider::Dreadnode => c.is_ascii_alphanumeric().then(|| c.to_ascii_uppercase()),
+            _ => c.is_ascii_alphanumeric().then(|| c.to_ascii_lowercase()),
+        };
+        let mut plain = plain_name(name, self.separator, shape);
         if plain.is_empty() {
-            plain = plain_name(&format!("secret{}{}", self.separator, short_hash(name)), self.separator, upper);
+            plain = plain_name(&format!("secret{}{}", self.separator, short_hash(name)), self.separator, shape);
         }
         if upper && plain.starts_with(|c: char| c.is_ascii_digit()) {
             plain.insert(0, '_');
@@ -251,12 +273,12 @@ impl NameRules {
     }
 }
 
-/// A name of ASCII letters and digits alone, in one case, with whatever is between them become the separator.
-pub(crate) fn plain_name(name: &str, separator: char, upper: bool) -> String {
+/// A name of what `shape` keeps of its characters, with whatever is between them become the separator.
+pub(crate) fn plain_name(name: &str, separator: char, shape: impl Fn(char) -> Option<char>) -> String {
     let mut plain = String::new();
     for c in name.chars() {
-        if c.is_ascii_alphanumeric() {
-            plain.push(if upper { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() });
+        if let Some(c) = shape(c) {
+            plain.push(c);
         } else if !plain.is_empty() && !plain.ends_with(separator) {
             plain.push(separator);
         }

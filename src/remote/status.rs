@@ -1,6 +1,8 @@
 //! What an answer's status means, by provider and operation. Pure, and the only place that looks into the body of an
 //! error; nothing of it gets out but a class and a wait.
 
+mod vault;
+
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -13,7 +15,13 @@ pub(crate) fn refusal(provider: Option<Provider>, answer: &Answer, now: Timestam
     let body = serde_json::from_slice(answer.body_or_empty()).unwrap_or(Value::Null);
     let class = class(provider, answer.operation, answer.status, &body);
     let hints: &[&str] = if provider == Some(Provider::Mixpeek) { &retry_after::MIXPEEK } else { &[] };
-    error(answer, class, hints, &body, now)
+    let error = error(answer, class, hints, &body, now);
+    let vaults =
+        (provider == Some(Provider::Vault)).then(|| vault::meaning(answer.operation, answer.status, &body)).flatten();
+    match vaults {
+        Some(what) => CallError { message: sentence(answer, what), ..error },
+        None => error,
+    }
 }
 
 /// The error of an answer whose class is known. `hints` are the places where its body may say how long to wait.
@@ -30,17 +38,21 @@ pub(crate) fn error(
         class,
         status: Some(answer.status.as_u16()),
         retry_after: retry_after::wanted(hints, header, body, answer.date, now),
-        message: format!(
-            "{} was answered with {}: {}",
-            answer.operation.as_str(),
-            status_text(answer.status),
-            meaning(class, answer.operation, answer.status)
-        ),
+        message: sentence(answer, meaning(class, answer.operation, answer.status)),
     }
+}
+
+fn sentence(answer: &Answer, what: &str) -> String {
+    format!("{} was answered with {}: {what}", answer.operation.as_str(), status_text(answer.status))
 }
 
 /// The class of a status.
 pub(crate) fn class(provider: Option<Provider>, operation: Operation, status: StatusCode, body: &Value) -> ErrorClass {
+    if provider == Some(Provider::Vault)
+        && let Some(class) = vault::class(operation, status, body)
+    {
+        return class;
+    }
     if operation == Operation::Login && matches!(status.as_u16(), 400 | 401) {
         return ErrorClass::Authentication;
     }
@@ -62,6 +74,17 @@ pub(crate) fn class(provider: Option<Provider>, operation: Operation, status: St
         503 if mixpeek && mixpeek_stored_nothing(body) => ErrorClass::RefusedClean,
         500.. => ErrorClass::Unavailable,
         _ => ErrorClass::Refused,
+    }
+}
+
+/// Whether an answer says that the token, and not what it was used for, is what is wrong.
+pub(crate) fn refuses_token(provider: Provider, answer: &Answer) -> bool {
+    match answer.status.as_u16() {
+        401 => true,
+        403 if provider == Provider::Vault => {
+            vault::refuses_token(&serde_json::from_slice(answer.body_or_empty()).unwrap_or(Value::Null))
+        }
+        _ => false,
     }
 }
 
@@ -107,6 +130,7 @@ fn meaning(class: ErrorClass, operation: Operation, status: StatusCode) -> &'sta
     match class {
         ErrorClass::Exists => "an entry of that name exists",
         ErrorClass::NotFound => "there is no such entry",
+        ErrorClass::Stale => "somebody else wrote the entry meanwhile",
         ErrorClass::Invalid => "the remote does not take the request",
         ErrorClass::Forbidden => "the credential lacks the permission",
         ErrorClass::Authentication => "the credential was not accepted",

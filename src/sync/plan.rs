@@ -39,6 +39,8 @@ pub struct Sighting {
     pub created: Option<Timestamp>,
     /// Whether the list says that we made it; `None` when it does not say, or we do not know our own name there.
     pub by_us: Option<bool>,
+    /// The VaultSecret that a mark on the entry names, when it is another one.
+    pub another: Option<String>,
 }
 
 /// What happens to an entry that exists and is not ours.

@@ -36,13 +36,13 @@ pub fn absent(began: i64) -> Seen {
 
 /// A list of names alone.
 pub fn present(began: i64) -> Seen {
-    Seen::Present(Sighting { began: at(began), id: None, version: None, created: None, by_us: None })
+    Seen::Present(Sighting { began: at(began), id: None, version: None, created: None, by_us: None, another: None })
 }
 
 /// A list with times: when the entry was made, and changed last.
 pub fn stamped(began: i64, created: i64, changed: i64) -> Seen {
     let created = Some(at(created));
-    Seen::Present(Sighting { began: at(began), id: None, version: stamp(changed), created, by_us: None })
+    Seen::Present(Sighting { began: at(began), id: None, version: stamp(changed), created, by_us: None, another: None })
 }
 
 /// The same list, which also says whether we made the entry.

@@ -311,6 +311,7 @@ pub fn name(outcome: &Outcome) -> &'static str {
         Outcome::Acknowledged { .. } => "acknowledged",
         Outcome::Exists => "409",
         Outcome::NotFound => "404",
+        Outcome::Stale => "stale",
         Outcome::Clean { .. } => "refused",
         Outcome::Unknown { .. } => "unknown",
         Outcome::NotSent => "not sent",

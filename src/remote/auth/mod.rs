@@ -1,19 +1,22 @@
-//! How requests are authorised: static headers, or a token that is had by a login. One renewal and one retry after a 401.
+//! How requests are authorised: static headers, or a token that is had by a login. One renewal and one retry after a token
+//! was refused.
 
 mod keycloak;
 mod tokens;
+mod vault;
 
 use jiff::Timestamp;
-use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::client::{Answer, Http, Request};
-use super::{BuildError, CallError, DreadnodeAuth, KelvinAuth, Provider, status};
+use super::{BuildError, CallError, DreadnodeAuth, KelvinAuth, Provider, VaultAuth, status};
 use crate::value::SecretValue;
 use keycloak::Keycloak;
 pub(crate) use keycloak::{is_text, text};
 pub(crate) use tokens::{Grant, Granted, LONGEST_LIFETIME, Tokens};
+use vault::VaultLogin;
+pub(crate) use vault::is_path;
 
 /// A client together with its credential. No `Debug`.
 pub(crate) struct Session {
@@ -27,6 +30,8 @@ pub(crate) enum Credential {
     Static(HeaderMap),
     /// A token that is had by a login, and renewed.
     Tokens(Box<Tokens>),
+    /// A token of Vault.
+    Vault(Box<VaultLogin>),
 }
 
 /// The authorization of one request. `serial` tells a token from its successor.
@@ -62,10 +67,16 @@ impl Credential {
         }
     }
 
+    /// Vault's ways to a token.
+    pub(crate) fn vault(auth: VaultAuth) -> Result<Self, BuildError> {
+        Ok(Self::Vault(Box::new(VaultLogin::new(auth)?)))
+    }
+
     async fn ticket(&self, http: &Http) -> Result<Ticket, CallError> {
         match self {
             Self::Static(headers) => Ok(Ticket { headers: headers.clone(), serial: 0 }),
             Self::Tokens(tokens) => tokens.ticket(http, None).await,
+            Self::Vault(login) => login.ticket(http, None).await,
         }
     }
 
@@ -74,6 +85,7 @@ impl Credential {
         match self {
             Self::Static(..) => Ok(None),
             Self::Tokens(tokens) => tokens.ticket(http, Some(refused)).await.map(Some),
+            Self::Vault(login) => login.renewed(http, refused).await,
         }
     }
 }
@@ -92,25 +104,25 @@ impl Session {
         self.credential.ticket(&self.http).await.map(drop)
     }
 
-    /// Sends a request; after a 401 once more with a new token, where one can be had. The answer may be any.
-    pub(crate) async fn exchange(&self, request: &Request) -> Result<Answer, CallError> {
-        let ticket = self.credential.ticket(&self.http).await?;
-        let answer = self.http.send(request, &ticket.headers).await?;
-        if answer.status == StatusCode::UNAUTHORIZED
-            && let Some(ticket) = self.credential.renewed(&self.http, ticket.serial).await?
-        {
-            return self.http.send(request, &ticket.headers).await;
-        }
-        Ok(answer)
-    }
-
-    /// The same for a provider that is built in. `Ok` is an answer of 2xx.
+    /// Sends a request; once more with a new token, where one can be had, if the token was refused. `Ok` is an answer of 2xx.
     pub(crate) async fn call(&self, provider: Provider, request: &Request) -> Result<Answer, CallError> {
-        let answer = self.exchange(request).await?;
+        let answer = self.exchange(provider, request).await?;
         if answer.status.is_success() {
             return Ok(answer);
         }
         Err(status::refusal(Some(provider), &answer, Timestamp::now()))
+    }
+
+    /// The same, with an answer of any status.
+    pub(crate) async fn exchange(&self, provider: Provider, request: &Request) -> Result<Answer, CallError> {
+        let ticket = self.credential.ticket(&self.http).await?;
+        let mut answer = self.http.send(request, &ticket.headers).await?;
+        if status::refuses_token(provider, &answer)
+            && let Some(ticket) = self.credential.renewed(&self.http, ticket.serial).await?
+        {
+            answer = self.http.send(request, &ticket.headers).await?;
+        }
+        Ok(answer)
     }
 }
 

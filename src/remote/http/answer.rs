@@ -199,6 +199,7 @@ impl Places {
             created: text(item, self.created.as_ref()).as_deref().and_then(stamp::instant),
             created_by: text(item, self.created_by.as_ref()),
             updated_by: text(item, self.updated_by.as_ref()),
+            owner: None,
         })
     }
 

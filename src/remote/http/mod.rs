@@ -67,7 +67,7 @@ impl Described {
 
     /// Sends a request; `Ok` is an answer that says that it was done.
     async fn send(&self, request: &Request, success: &[u16]) -> Result<Answer, CallError> {
-        let answer = self.session.exchange(request).await?;
+        let answer = self.session.exchange(Provider::Http, request).await?;
         self.description.judge.judge(&answer, success, Timestamp::now())?;
         Ok(answer)
     }
@@ -94,7 +94,9 @@ impl Described {
                 remote_time = answer.date;
             }
             let next = pager.take(answer.required_body()?, &answer.link).map_err(|why| answer.unreadable(why))?;
-            let Some(next) = next else { return Ok(Listing { entries: pager.entries, remote_time }) };
+            let Some(next) = next else {
+                return Ok(Listing { entries: pager.entries, remote_time, ..Listing::default() });
+            };
             url = following(&first, &next, &answer)?;
         }
         Err(CallError {

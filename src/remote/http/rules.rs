@@ -117,9 +117,11 @@ impl DescribedRules {
         let separators = [self.separator, '-', '_', '.'];
         let shapes = [self.upper, !self.upper].into_iter().flat_map(|upper| separators.map(|sep| (upper, sep)));
         shapes.into_iter().find_map(|(upper, separator)| {
-            let plain = plain_name(name, separator, upper);
+            let cased = |c: char| if upper { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
+            let shape = |c: char| c.is_ascii_alphanumeric().then(|| cased(c));
+            let plain = plain_name(name, separator, shape);
             let plain = if plain.is_empty() {
-                plain_name(&format!("secret{separator}{}", short_hash(name)), separator, upper)
+                plain_name(&format!("secret{separator}{}", short_hash(name)), separator, shape)
             } else {
                 plain
             };

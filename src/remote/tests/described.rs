@@ -40,7 +40,7 @@ pub(super) fn example(provider: Provider) -> Value {
         Provider::Kelvin => include_str!("../../../examples/http/kelvin.yaml"),
         Provider::Dreadnode => include_str!("../../../examples/http/dreadnode.yaml"),
         Provider::Mixpeek => include_str!("../../../examples/http/mixpeek.yaml"),
-        Provider::Http => unreachable!("each of the three is described"),
+        Provider::Vault | Provider::Http => unreachable!("each of the three is described"),
     };
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
     documents.into_iter().find(|document| document["kind"] == "VaultConnection").unwrap()["spec"].clone()
@@ -100,7 +100,8 @@ pub(super) fn access(of: Access, url: &url::Url) -> Access {
             secrets.push((key("mixpeek-credentials", "api-key"), api_key));
             spec(Provider::Mixpeek)
         }
-        Access::Http(access) => return Access::Http(access),
+        // Nobody describes a Vault.
+        other @ (Access::Http(_) | Access::Vault { .. }) => return other,
     };
     spec.url = url.to_string();
     Access::Http(HttpAccess { spec: Arc::new(spec), secrets })

@@ -31,6 +31,8 @@ mod rules;
 mod statuses;
 mod tls;
 mod tokens;
+mod vault;
+mod vault_tokens;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -244,10 +246,22 @@ pub(super) fn access(provider: Provider) -> Access {
         Provider::Kelvin => kelvin_access(),
         Provider::Dreadnode => Access::Dreadnode(DreadnodeAuth::ApiKey("dn_key_abc".into())),
         Provider::Mixpeek => Access::Mixpeek { api_key: "sk_abc".into() },
+        Provider::Vault => vault_with(VaultAuth::Token("hvs.abc".into())),
         Provider::Http => unreachable!("each of the three is described"),
     }
 }
 
+pub(super) fn vault_with(auth: VaultAuth) -> Access {
+    let place = VaultPlace { namespace: "team1".to_owned(), mount: "kv/two".to_owned(), path: "teams/shop".to_owned() };
+    Access::Vault { place, auth }
+}
+
+/// A client that is built in.
+pub(super) fn client(server: &Server, access: Access) -> Arc<dyn Remote> {
+    Make::BuiltIn.client(server, access)
+}
+
+/// Those whose calls are one request each.
 pub(super) const PROVIDERS: [Provider; 3] = [Provider::Kelvin, Provider::Dreadnode, Provider::Mixpeek];
 
 /// Who makes the clients.
@@ -302,6 +316,7 @@ impl Make {
     pub(super) fn rules(self, provider: Provider) -> spec::Rules {
         match self {
             Self::BuiltIn => spec::Rules::BuiltIn(provider),
+            Self::Described if provider == Provider::Vault => spec::Rules::BuiltIn(provider),
             Self::Described => spec::Rules::Described(Arc::clone(described::description(provider).rules())),
         }
     }
@@ -312,7 +327,7 @@ pub(super) fn no_pace() -> Pace {
 }
 
 pub(super) fn entry(name: &str, id: Option<&str>) -> EntryRef {
-    EntryRef { name: name.to_owned(), id: id.map(str::to_owned) }
+    EntryRef { name: name.to_owned(), id: id.map(str::to_owned), version: None }
 }
 
 /// One call of an operation, with its outcome reduced to the error.

@@ -10,6 +10,7 @@ fn planted(provider: Provider) -> Access {
         Provider::Kelvin => kelvin_with(KelvinAuth::AccessToken(TOKEN.into())),
         Provider::Dreadnode => Access::Dreadnode(DreadnodeAuth::ApiKey(TOKEN.into())),
         Provider::Mixpeek => Access::Mixpeek { api_key: TOKEN.into() },
+        Provider::Vault => vault_with(VaultAuth::Token(TOKEN.into())),
         Provider::Http => unreachable!("each of the three is described"),
     }
 }
@@ -38,13 +39,15 @@ async fn no_error_repeats_an_answer(make: Make) {
         format!("{{\"errors\":[{{\"description\":\"{VALUE}\",\"payload\":{{\"t\":\"{TOKEN}\"}}}}]}}"),
         format!("{{\"detail\":\"{VALUE} {TOKEN} credit\",\"errors\":[{{\"msg\":\"{VALUE}\"}}]}}"),
         format!("{{\"error\":{{\"type\":\"{VALUE}\",\"message\":\"{TOKEN} already exists\",\"code\":\"{VALUE}\"}}}}"),
+        format!("{{\"errors\":[\"{VALUE} check-and-set {TOKEN} sealed\"]}}"),
+        format!("{{\"data\":{{\"keys\":[\"{VALUE}\"],\"key_info\":{{\"{VALUE}\":\"{TOKEN}\"}}}}}}"),
         format!("{VALUE} {TOKEN}"),
     ];
     for body in bodies {
         for status in [200, 201, 302, 400, 401, 403, 404, 409, 410, 418, 422, 426, 429, 500, 503] {
             let text = body.clone();
             let server = Server::start(move |_| echo(status, &text)).await;
-            for provider in PROVIDERS {
+            for provider in PROVIDERS.into_iter().chain([Provider::Vault]) {
                 let remote = make.client(&server, planted(provider));
                 let value = SecretValue::from(VALUE);
                 let target = entry("demo", Some("2489E9AD-2EE2-8E00-8EC9-32D5F69181C0"));

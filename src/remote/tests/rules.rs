@@ -10,6 +10,7 @@ async fn names_that_pass(make: Make) {
         (Provider::Kelvin, vec!["a", "demo-secret", "0", "-x-", &"k".repeat(32)]),
         (Provider::Dreadnode, vec!["OPENAI_API_KEY", "my_key", "_", &"d".repeat(255)]),
         (Provider::Mixpeek, vec!["stripe_api_key", "STRIPE", "a.b-c", "ключ", &"ü".repeat(100)]),
+        (Provider::Vault, vec!["STRIPE_API_KEY", "db.password", ".hidden", "a@b:c", &"v".repeat(255)]),
     ] {
         for name in names {
             assert_eq!(make.rules(provider).check_name(name), Ok(()), "{provider:?} {name}");
@@ -29,6 +30,10 @@ async fn names_that_do_not_pass_and_what_would_do(make: Make) {
         (Provider::Mixpeek, "a/b", "a_b"),
         (Provider::Mixpeek, "{{x}}", "x"),
         (Provider::Mixpeek, "two words", "two_words"),
+        (Provider::Vault, "teams/DB_Password", "teams-DB_Password"),
+        (Provider::Vault, "/a/", "a"),
+        (Provider::Vault, "a..b", "a-b"),
+        (Provider::Vault, "..", "secret-5ec1f7e7"),
     ] {
         let error = make.rules(provider).check_name(name).expect_err(name);
         assert_eq!(error.suggestion.as_deref(), Some(suggestion));

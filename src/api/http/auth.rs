@@ -87,7 +87,6 @@ pub struct HttpClientCredentials {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.url) != has(self.path)").message("exactly one of url and path must be set"))]
-#[x_kube(validation = Rule::new("!(has(self.json) && has(self.form))").message("json and form exclude each other"))]
 pub struct HttpLogin {
     /// What the request is made of, by name: each is a placeholder.
     #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -154,7 +153,6 @@ pub struct HttpCredential {
 /// Renewal of a token, with the same method, place and headers as the login. When it is refused, there is a new login.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.json) != has(self.form)").message("exactly one of json and form must be set"))]
 pub struct HttpRefresh {
     /// Where the refresh token is in the answer to the login.
     #[schemars(length(max = 256), regex(pattern = r"^(/([^~/]|~[01])*)*$"))]

@@ -105,7 +105,6 @@ pub enum HttpMethod {
 /// A request that changes something.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.json) && has(self.form))").message("json and form exclude each other"))]
 pub struct HttpOperation {
     /// Method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,7 +172,6 @@ pub struct HttpEntry {
 /// The request that lists the entries, and how its answer is read. An answer without its list is unreadable, not empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.json) && has(self.form))").message("json and form exclude each other"))]
 pub struct HttpList {
     /// Method. Default: GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -318,21 +316,21 @@ pub enum HttpOn {
 
 /// What a body must say: one of the places holds one of the texts, or there is something at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct HttpMatch {
     /// Places, as JSON pointers.
     #[schemars(length(min = 1, max = 8), inner(length(max = 256), regex(pattern = r"^(/([^~/]|~[01])*)*$")))]
     pub at: Vec<String>,
     /// Is one of these; true, false and numbers are compared as text.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 256)))]
     pub equals: Vec<String>,
     /// Contains one of these, in whatever case.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 256)))]
     pub contains: Vec<String>,
     /// Ends in one of these.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 256)))]
     pub ends_with: Vec<String>,
 }

@@ -197,8 +197,8 @@ impl Places {
             id,
             version: self.version(item),
             created: text(item, self.created.as_ref()).as_deref().and_then(stamp::instant),
-            created_by: text(item, self.created_by.as_ref()),
-            updated_by: text(item, self.updated_by.as_ref()),
+            created_by: text(item, self.created_by.as_ref()).filter(|text| text.len() <= MOST),
+            updated_by: text(item, self.updated_by.as_ref()).filter(|text| text.len() <= MOST),
             owner: None,
         })
     }
@@ -210,26 +210,31 @@ impl Places {
         Written {
             id: text_or_number(&body, self.id.as_ref()),
             version: self.version(&body),
-            principal: text(&body, self.updated_by.as_ref()).or_else(maker),
+            principal: text(&body, self.updated_by.as_ref()).or_else(maker).filter(|text| text.len() <= MOST),
         }
     }
 
     fn version(&self, of: &Value) -> Option<String> {
         match self.stamp.as_ref()? {
-            Stamp::Updated(place) => text(of, Some(place)).as_deref().and_then(stamp::canonical),
+            Stamp::Updated(place) => {
+                text(of, Some(place)).filter(|text| text.len() <= MOST).as_deref().and_then(stamp::canonical)
+            }
             Stamp::Version(place) => text_or_number(of, Some(place)),
         }
     }
 }
 
+/// Ids, versions and principals are written into the status, so they are short: what is longer is none.
+const MOST: usize = 256;
+
 fn text(of: &Value, place: Option<&String>) -> Option<String> {
-    of.pointer(place?)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    of.pointer(place?)?.as_str().filter(|text| !text.is_empty() && text.len() <= 4 * MOST).map(str::to_owned)
 }
 
 /// An id or a version: text, or a whole number as text.
 fn text_or_number(of: &Value, place: Option<&String>) -> Option<String> {
     match of.pointer(place?)? {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::String(text) if !text.is_empty() && text.len() <= MOST => Some(text.clone()),
         Value::Number(number) if !number.is_f64() => Some(number.to_string()),
         _ => None,
     }
@@ -318,5 +323,6 @@ mod tests {
         assert!(places.listed(&json!({"n/m": "a"}), &rules).unwrap_err().contains("no id"));
         assert!(places.listed(&json!({"n/m": 1, "meta": {"id": "x"}}), &rules).unwrap_err().contains("no name"));
         assert_eq!(places.version(&json!({"v": 1.5})), None);
+        assert_eq!(places.version(&json!({"v": "x".repeat(257)})), None, "the status is no place for long texts");
     }
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use reqwest::Method;
 
 use super::answer::{Judge, Places, check_pointer};
-use super::paging::{Layout, Paging};
+use super::paging::{Layout, Pager, Paging};
 use super::request::{Allowed, Parts, RequestTemplate};
 use super::rules::DescribedRules;
 use crate::api::http::{HttpEntry, HttpList, HttpMethod, HttpOperation, HttpPaging, HttpSpec};
-use crate::remote::{BuildError, DriftSignal, Operation};
+use crate::remote::{BuildError, DriftSignal, ErrorClass, Listed, Operation, Written};
 
 /// A description that was read and found right.
 #[derive(Debug)]
@@ -46,6 +46,33 @@ impl Description {
     #[must_use]
     pub fn rules(&self) -> &Arc<DescribedRules> {
         &self.rules
+    }
+
+    /// The entries of a list whose pages are at hand.
+    ///
+    /// # Errors
+    /// What the list lacks; also when it names a page that is not there.
+    pub fn entries(&self, pages: &[&[u8]]) -> Result<Vec<Listed>, &'static str> {
+        let mut pager = Pager::new(&self.layout, &self.rules);
+        for page in pages {
+            if pager.take(page, "")?.is_none() {
+                return Ok(pager.entries);
+            }
+        }
+        Err("a page is missing")
+    }
+
+    /// What the body of an answer to a create says.
+    #[must_use]
+    pub fn created(&self, body: &[u8]) -> Written {
+        self.create.answer.as_ref().map(|places| places.written(Operation::Create, body)).unwrap_or_default()
+    }
+
+    /// What an answer to a create means; `None`: that it was done, or that it is no status at all.
+    #[must_use]
+    pub fn refusal(&self, status: u16, body: &[u8]) -> Option<ErrorClass> {
+        let status = reqwest::StatusCode::from_u16(status).ok()?;
+        self.judge.class(Operation::Create, status, &serde_json::from_slice(body).unwrap_or_default())
     }
 }
 

@@ -117,6 +117,18 @@ fn each_mistake_is_one_sentence_that_begins_with_its_field() {
     }
 }
 
+/// The README shows one, too; those of docs/http.md are applied by `tests/behaviours/http.rs`.
+#[test]
+fn the_readme_shows_a_right_one() {
+    let text = include_str!("../../../README.md");
+    let blocks = text.split("<<EOF\n").skip(1).map(|rest| rest.split("\nEOF").next().unwrap());
+    let described = blocks
+        .flat_map(|block| serde_saphyr::from_multiple::<Value>(block).unwrap())
+        .filter_map(|manifest| manifest.pointer("/spec/http").cloned());
+    let read: Vec<_> = described.map(|http| Description::read(&serde_json::from_value(http).unwrap())).collect();
+    assert_eq!((read.len(), read.iter().filter(|read| read.is_ok()).count()), (1, 1), "{read:?}");
+}
+
 #[test]
 fn what_the_schema_does_not_know_is_not_read() {
     let mut whole = smallest();

@@ -7,6 +7,8 @@ mod answer;
 mod auth;
 mod body;
 mod description;
+#[cfg(test)]
+mod garbled;
 mod paging;
 mod path;
 mod request;

@@ -41,11 +41,17 @@ pub struct RunArgs {
         default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 
-    /// Work only while this replica leads. There is no leader election yet: run one replica
+    /// Work only while this replica leads, by a Lease in the operator's namespace. Without it, run one replica
     #[arg(long, env = "VAULTSECRET_LEADER_ELECT", value_name = "BOOL", value_parser = BoolishValueParser::new(),
         action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true",
         default_value = "true")]
     pub leader_elect: bool,
+
+    /// How long a replica leads after it renewed its lease last: another takes over that long after a crash. At least twice the
+    /// longest limits.timeout of the connections
+    #[arg(long, env = "VAULTSECRET_LEASE_DURATION", value_name = "DURATION", value_parser = lease_duration,
+        default_value = "30s")]
+    pub lease_duration: Duration,
 
     /// How the log is written
     #[arg(long, env = "VAULTSECRET_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -100,6 +106,14 @@ fn workers(text: &str) -> Result<usize, String> {
     }
 }
 
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let duration = values::duration(text)?;
+    match duration.as_secs() {
+        3..=3600 => Ok(duration),
+        _ => Err("must be between 3s and 1h".to_owned()),
+    }
+}
+
 fn log_level(text: &str) -> Result<String, String> {
     telemetry::filter(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
@@ -113,9 +127,6 @@ pub(super) fn run(args: RunArgs) -> Exit {
         return Exit::Usage;
     }
     tracing::info!(version = VERSION, commit = commit().unwrap_or("unknown"), "starting");
-    if args.leader_elect {
-        tracing::info!("there is no leader election yet, --leader-elect has no effect: run one replica");
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -160,6 +171,7 @@ mod tests {
         assert_eq!(args.namespaces, Vec::<String>::new());
         assert_eq!(args.listen.to_string(), "0.0.0.0:8080");
         assert!(args.leader_elect);
+        assert_eq!(args.lease_duration, Duration::from_secs(30));
         assert_eq!((args.log_format, args.log_level), (LogFormat::Text, None));
         assert_eq!(args.finalizer_deadline, Duration::from_secs(15 * 60));
         assert_eq!(args.max_retry_after, Duration::from_secs(60 * 60));
@@ -183,6 +195,7 @@ mod tests {
             "shop,blog",
             "--listen=127.0.0.1:9090",
             "--leader-elect=false",
+            "--lease-duration=15s",
             "--log-format=json",
             "--log-level=info,vaultsecret_operator=trace",
             "--finalizer-deadline=1h30m",
@@ -196,6 +209,7 @@ mod tests {
         assert_eq!(args.namespaces, ["blog", "shop"]);
         assert_eq!(args.listen.port(), 9090);
         assert!(!args.leader_elect);
+        assert_eq!(args.lease_duration, Duration::from_secs(15));
         assert_eq!(args.log_format, LogFormat::Json);
         assert_eq!(args.log_level.as_deref(), Some("info,vaultsecret_operator=trace"));
         assert_eq!(args.finalizer_deadline, Duration::from_secs(5400));
@@ -229,6 +243,7 @@ mod tests {
             ("--finalizer-deadline=15", "write it like 15m, 1h30m or 500ms"),
             ("--safety-net=0", "must be more than 0"),
             ("--workers=0", "between 1 and 1024"),
+            ("--lease-duration=1s", "between 3s and 1h"),
             ("--listen=8080", "write it like 0.0.0.0:8080"),
             ("--namespaces=Shop", "is not the name of a namespace"),
             ("--log-format=xml", "possible values: text, json"),

@@ -19,6 +19,7 @@ use super::refs::Refs;
 use super::store::Store;
 use crate::api::{ClusterVaultConnection, VaultConnection, VaultSecret};
 use crate::clock::Clock;
+use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::sync::fingerprint::KeyRing;
 
@@ -55,6 +56,8 @@ pub struct Context {
     pub client: Client,
     /// Flags.
     pub settings: Settings,
+    /// The right to write.
+    pub leadership: Leadership,
     /// Time.
     pub clock: Clock,
     /// Keys of fingerprints.

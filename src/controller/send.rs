@@ -74,6 +74,11 @@ impl Pass<'_> {
         if handle.frozen().is_some() {
             return Ok(Sent { any: false, again: true });
         }
+        if !self.ctx.leadership.covers(Duration::MAX) {
+            // The lease was not renewed in time; it is in a moment, or the process ends.
+            self.look_again(crate::sync::plan::after(self.now, Duration::from_secs(1)));
+            return Ok(Sent { any: false, again: false });
+        }
         let before = self.rows.clone();
         let at = crate::clock::to_millis(self.ctx.clock.now());
         for one in &due {
@@ -110,7 +115,8 @@ impl Pass<'_> {
             futures.push(async move {
                 let sent_at = ctx.clock.now();
                 let slot = turn.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let Some(slot) = slot.filter(|_| written_at.elapsed() < ABANDON_AFTER) else {
+                let leads = ctx.leadership.covers(Duration::MAX);
+                let Some(slot) = slot.filter(|_| leads && written_at.elapsed() < ABANDON_AFTER) else {
                     return Done { due: index, result: None, sent_at, took: Duration::ZERO };
                 };
                 ctx.entries.sent(&id);

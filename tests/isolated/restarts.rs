@@ -1,4 +1,4 @@
-//! Behaviours 3, 14 and 33: what a restart and a crash must not change. There is no change of leader yet.
+//! Behaviours 3, 14 and 33: what a restart and a crash must not change. A change of leader: `leader`.
 
 use devkit::controlplane::AuditMark;
 use devkit::remotes::{Action, Fault, Op};

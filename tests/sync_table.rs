@@ -4,7 +4,7 @@
 mod protocol;
 
 use protocol::{
-    Case, D, SKEW, absent, at, claimed, made_by_us, nothing, ours, present, stamped, unanswered, unsettled,
+    Case, D, SKEW, absent, at, claimed, made_by_us, marked, nothing, ours, present, stamped, unanswered, unsettled,
 };
 use vaultsecret_operator::sync::ledger::{EntryState, Row};
 use vaultsecret_operator::sync::plan::Decision::{
@@ -308,6 +308,7 @@ fn leaving_under_delete() {
         ("changed by somebody, made by us: delete", case(stamped(LATER, 0, 77)), Delete),
         ("made at the time of our version: delete", case(stamped(LATER, 0, 0)), Delete),
         ("made a millisecond later: a stranger's (F6)", case(stamped(LATER, 1, 1)), Forget(Parting::Stranger)),
+        ("marked as another's: a stranger's", case(marked(&stamped(LATER, 0, 0))), Forget(Parting::Stranger)),
         ("a list from before it left: another", before, snapshot(Some(LATER + 1), EntryState::Leaving)),
         (
             "by id: a 404 proves nothing without a list",

@@ -101,6 +101,11 @@ pub struct DataEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub remote_name: Option<String>,
+    /// Field of the entry that holds the value, where entries have fields (Vault). Default: value. Keys with one `remoteName` and
+    /// different fields are one entry, written in one piece.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = r"^[-._a-zA-Z0-9]{1,253}$"))]
+    pub remote_field: Option<String>,
     /// The value itself, for what is not secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<InlineValue>,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::fields;
 use crate::api::Reason;
 use crate::api::vault_secret::{DataEntry, VaultSecretSpec};
 use crate::remote::spec::Rules;
@@ -90,34 +91,46 @@ pub fn render_prefix(template: &str, namespace: &str) -> String {
 /// refused; with a prefix, a name that begins with a longer prefix belongs to that namespace (R4).
 #[must_use]
 pub fn names(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Option<Result<String, Issue>>> {
-    let mut names: Vec<Option<Result<String, Issue>>> = spec
-        .data
-        .iter()
-        .map(|entry| (entry.pushes() && check(entry).is_none()).then(|| name(&entry.key, entry.remote_name(), naming)))
-        .collect();
-    let mut users: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut names: Vec<Option<Result<String, Issue>>> =
+        spec.data.iter().map(|entry| (entry.pushes() && check(entry).is_none()).then(|| name(entry, naming))).collect();
+    // Keys that are different fields of one entry do not collide.
+    let mut users: HashMap<(String, Option<&str>), Vec<usize>> = HashMap::new();
     for (i, name) in names.iter().enumerate() {
         if let Some(Ok(name)) = name {
-            users.entry(name.clone()).or_default().push(i);
+            let field = fields::field_of(naming.rules.provider(), &spec.data[i]);
+            users.entry((name.clone(), field)).or_default().push(i);
         }
     }
-    for (name, who) in users.into_iter().filter(|(_, who)| who.len() > 1) {
+    for ((name, field), who) in users.into_iter().filter(|(_, who)| who.len() > 1) {
         let keys: Vec<&str> = who.iter().map(|i| spec.data[*i].key.as_str()).collect();
         for i in who {
             names[i] = Some(Err(Issue::new(
                 Reason::NameRefused,
-                format!(
-                    "keys {} would all become the entry {name:?} at {}; give them different remoteNames",
-                    keys.join(", "),
-                    naming.connection
-                ),
+                match field {
+                    None => format!(
+                        "keys {} would all become the entry {name:?} at {}; give them different remoteNames",
+                        keys.join(", "),
+                        naming.connection
+                    ),
+                    Some(field) => format!(
+                        "keys {} would all become the field {field:?} of the entry {name:?} at {}; give them different \
+                         remoteNames or remoteFields",
+                        keys.join(", "),
+                        naming.connection
+                    ),
+                },
             )));
         }
     }
     names
 }
 
-fn name(key: &str, wanted: &str, naming: &Naming<'_>) -> Result<String, Issue> {
+fn name(entry: &DataEntry, naming: &Naming<'_>) -> Result<String, Issue> {
+    let (key, wanted) = (&entry.key, entry.remote_name());
+    if entry.remote_field.is_some() && fields::field_of(naming.rules.provider(), entry).is_none() {
+        let text = format!("key {key}: an entry at {} has no fields; remove remoteField", naming.connection);
+        return Err(Issue::new(Reason::NameRefused, text));
+    }
     let prefix = naming.prefix.as_deref().unwrap_or("");
     let full = format!("{prefix}{wanted}");
     naming.rules.check_name(&full).map_err(|error| {
@@ -154,6 +167,7 @@ mod tests {
     }
 
     const KELVIN: Rules = Rules::BuiltIn(Provider::Kelvin);
+    const VAULT: Rules = Rules::BuiltIn(Provider::Vault);
     const DREADNODE: Rules = Rules::BuiltIn(Provider::Dreadnode);
 
     fn naming(rules: &'static Rules, prefix: Option<&str>) -> Naming<'static> {
@@ -181,6 +195,22 @@ mod tests {
         let s = spec(&[("a", Some("my_key")), ("b", Some("MY_KEY")), ("c", Some("other"))]);
         let got = all(&s, &naming(&DREADNODE, None));
         assert_eq!(got, [Err(Reason::NameRefused), Err(Reason::NameRefused), Ok("OTHER".to_owned())]);
+    }
+
+    #[test]
+    fn keys_are_one_entry_where_they_are_different_fields_of_it() {
+        let data = serde_json::json!([
+            {"key": "USER", "remoteName": "db", "remoteField": "user", "value": "v"},
+            {"key": "PASSWORD", "remoteName": "db", "remoteField": "password", "value": "v"},
+            {"key": "OTHER", "remoteName": "db", "value": "v"},
+            {"key": "AGAIN", "remoteName": "db", "remoteField": "value", "value": "v"},
+        ]);
+        let s: VaultSecretSpec =
+            serde_json::from_value(serde_json::json!({"connectionRef": {"name": "c"}, "data": data})).unwrap();
+        let (taken, db) = (Err(Reason::NameRefused), Ok("db".to_owned()));
+        assert_eq!(all(&s, &naming(&VAULT, None)), [db.clone(), db, taken.clone(), taken]);
+        let refused = names(&s, &naming(&KELVIN, None));
+        assert!(refused[0].clone().unwrap().unwrap_err().message.contains("has no fields"));
     }
 
     #[test]

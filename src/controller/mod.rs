@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod desired;
 pub mod entries;
 pub mod events;
+pub mod fields;
 pub mod keys;
 pub mod namespaces;
 pub mod object;

@@ -1,5 +1,7 @@
 //! The end of a reconcile: ledger and conditions are written, the object is released, and events tell of transitions.
 
+use std::collections::HashSet;
+
 use kube::ResourceExt as _;
 
 use super::desired::Issue;
@@ -105,14 +107,19 @@ fn findings(pass: &Pass<'_>, projection: &Projection) -> Findings {
         push.push(problem.issue.clone());
     }
     let mut unknown = false;
+    let mut told = HashSet::new();
+    // Several keys can be fields of one entry.
+    let mut together = 0;
     for want in &pass.wants {
-        let row = want.row.map(|r| &pass.rows[r]);
+        let first = want.row.is_none_or(|row| told.insert(row));
+        together += usize::from(!first);
+        let row = want.row.map(|r| &pass.rows[r]).filter(|_| first);
         if let Some(issue) = &want.issue {
             push.push(issue.clone());
         } else if let Some(issue) = row.and_then(report::issue_of) {
             unknown |= row.is_some_and(|r| r.state == EntryState::Unknown);
             push.push(issue);
-        } else if pass.entry(want).pushes() && row.is_none() && pass.route.problem.is_none() {
+        } else if pass.entry(want).pushes() && want.row.is_none() && pass.route.problem.is_none() {
             push.push(Issue::new(Reason::Queued, format!("key {}: not pushed yet", pass.entry(want).key)));
         }
     }
@@ -123,7 +130,7 @@ fn findings(pass: &Pass<'_>, projection: &Projection) -> Findings {
     }
     let presence =
         pass.route.handle.as_ref().is_some_and(|h| h.remote.client().drift_signal() == DriftSignal::Presence);
-    let total = pass.vs.spec.data.iter().filter(|e| e.pushes()).count();
+    let total = pass.vs.spec.data.iter().filter(|e| e.pushes()).count() - together;
     Findings {
         push,
         target: projection.issue.clone(),

@@ -205,7 +205,9 @@ impl<'a> Pass<'a> {
                 Some(Err(issue)) => want.issue = Some(issue),
                 Some(Ok(name)) => {
                     let row = self.row_for(&display, &name);
-                    self.rows[row].key = Some(self.vs.spec.data[index].key.clone());
+                    if !taken.contains(&row) {
+                        self.rows[row].key = Some(self.vs.spec.data[index].key.clone());
+                    }
                     self.rows[row].leaving_since = None;
                     taken.insert(row);
                     want.row = Some(row);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest as _, Sha256};
 
 use super::desired::Issue;
+use super::fields;
 use super::pass::{Note, Pass, Want};
 use super::refs::{Known, Ref};
 use super::values::{Values, known_version};
@@ -63,11 +64,11 @@ impl Pass<'_> {
         if !entry.pushes() {
             return true;
         }
-        let (Some(row), Ok(value)) = (want.row.map(|r| &self.rows[r]), &values.by_index[want.index]) else {
-            return false;
-        };
+        let Some(index) = want.row else { return false };
+        let Ok(content) = fields::content(self, index, values) else { return false };
+        let row = &self.rows[index];
         let recorded = row.fingerprint.as_deref();
-        let print = self.ctx.keys.fingerprint_like(recorded, &self.uid(), &row.remote_name, value.text.expose());
+        let print = self.ctx.keys.fingerprint_like(recorded, &self.uid(), &row.remote_name, content.text.expose());
         row.is_ours()
             && !row.resend
             && recorded == Some(&print)

@@ -83,6 +83,7 @@ impl Pass<'_> {
         let at = crate::clock::to_millis(self.ctx.clock.now());
         for one in &due {
             transition::begin(&mut self.rows[one.row], Intent { write: one.write, cause: one.cause, at });
+            super::fields::intend(&mut self.rows[one.row], &one.fields);
         }
         let status = super::outcome::intent_status(self, intent);
         if let Err(error) = self.save_once(status).await {
@@ -126,7 +127,7 @@ impl Pass<'_> {
                     (Write::Update, Some(value)) => client.update(&entry, value).await,
                     _ => client.delete(&entry).await.map(|()| Written::default()),
                 };
-                let over = ctx.clock.now();
+                let (over, took) = (ctx.clock.now(), began.elapsed());
                 ctx.entries.over(&id, over);
                 if result.as_ref().is_err_and(|error| error.certainty() == Certainty::Unknown) {
                     ctx.entries.linger(&id, uid, crate::sync::plan::after(over, handle.settle));
@@ -139,7 +140,7 @@ impl Pass<'_> {
                         let _ = client.mark(&entry, owner).await;
                     }
                 }
-                Done { due: index, result: Some(result), sent_at, took: began.elapsed() }
+                Done { due: index, result: Some(result), sent_at, took }
             });
         }
         let mut requests = futures::stream::iter(futures).buffer_unordered(at_once);
@@ -252,6 +253,7 @@ impl Pass<'_> {
         let memo = self.state.memo(&connection, &name, now);
         match (&outcome, &done.result) {
             (Outcome::Acknowledged { .. }, _) => {
+                self.rows[due.row].fields.clone_from(&due.fields);
                 memo.backoff.reset();
                 memo.failed_for = None;
                 memo.contradicted = false;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::desired::{Issue, check};
 use super::entries::EntryId;
+use super::fields;
 use super::pass::{Pass, Want};
 use super::refs::{Known, Ref};
 use crate::api::Reason;
@@ -79,7 +80,7 @@ pub fn is_unchanged(pass: &Pass<'_>, want: &Want, row: &Row) -> bool {
         && !row.resend
         && !matches!(row.state, EntryState::Refused | EntryState::Pending | EntryState::Failed | EntryState::Queued)
         && row.source_version.is_some()
-        && row.source_version.as_deref() == known_version(pass, pass.entry(want)).as_deref()
+        && want.row.is_some_and(|index| row.source_version == fields::known_versions(pass, index))
 }
 
 /// Reads every value once.
@@ -246,6 +247,12 @@ async fn salvage(pass: &Pass<'_>, wanted: &[WantedValue]) -> Result<BTreeMap<Str
         match source {
             Ok(source) => {
                 let Ok(text) = encode(source.value.expose(), entry.encoding()) else { continue };
+                // Of an entry with further fields nothing can be said from one of them.
+                let text = pass
+                    .route
+                    .handle
+                    .as_ref()
+                    .map_or(text.clone(), |h| fields::text_of_one(h.rules.provider(), entry, &text));
                 let recorded = row.fingerprint.as_deref();
                 let print = pass.ctx.keys.fingerprint_like(recorded, &pass.uid(), &row.remote_name, text.expose());
                 if recorded == Some(&print) {

@@ -144,9 +144,10 @@ pub trait Remote: Send + Sync {
     fn list_naming(&self, pace: Pace, _named: Named) -> BoxFuture<'_, Result<Listing, CallError>> {
         self.list(pace)
     }
-    /// Creates an entry. `value` must be UTF-8: the caller has checked and encoded it.
+    /// Creates an entry. `value` must be UTF-8: the caller has checked and encoded it. Where entries have fields
+    /// ([`spec::default_field`]) it is a JSON object of texts.
     fn create<'a>(&'a self, name: &'a str, value: &'a SecretValue) -> BoxFuture<'a, Result<Written, CallError>>;
-    /// Replaces the value of an entry.
+    /// Replaces the value of an entry. Where entries have fields, those that are named are replaced, and those that are null go.
     fn update<'a>(&'a self, entry: &'a EntryRef, value: &'a SecretValue) -> BoxFuture<'a, Result<Written, CallError>>;
     /// Deletes an entry. "Not found" comes back as [`ErrorClass::NotFound`]; the caller takes it for done.
     fn delete<'a>(&'a self, entry: &'a EntryRef) -> BoxFuture<'a, Result<(), CallError>>;

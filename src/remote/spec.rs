@@ -37,6 +37,20 @@ pub enum ValueError {
     },
 }
 
+/// Whether the provider takes an entry whose fields are that long together, as they are sent.
+///
+/// # Errors
+/// When they are too long.
+pub fn check_entry(provider: Provider, bytes: usize) -> Result<(), ValueError> {
+    // Of the 1 MiB that Vault stores, something is for what it adds.
+    const MAX: usize = 960 * 1024;
+    if bytes > MAX {
+        Err(ValueError::TooLong { provider: provider.name().to_owned(), bytes, max: MAX })
+    } else {
+        Ok(())
+    }
+}
+
 /// The limits of a connection that sets none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DefaultLimits {
@@ -172,6 +186,16 @@ pub fn default_limits(provider: Provider) -> DefaultLimits {
         }
         Provider::Mixpeek => DefaultLimits { requests_per_minute: 10, burst: 10, max_in_flight: 5, timeout },
         Provider::Vault => DefaultLimits { requests_per_minute: 6000, burst: 100, max_in_flight: 16, timeout },
+    }
+}
+
+/// The field of an entry that holds a value when none is named; `None` where an entry is its value. Where entries have fields,
+/// what is sent is a JSON object of them.
+#[must_use]
+pub fn default_field(provider: Provider) -> Option<&'static str> {
+    match provider {
+        Provider::Kelvin | Provider::Dreadnode | Provider::Mixpeek | Provider::Http => None,
+        Provider::Vault => Some("value"),
     }
 }
 

@@ -50,7 +50,9 @@ impl Operator {
         static SHARED: OnceCell<Arc<Operator>> = OnceCell::const_new();
         let start = async || {
             let cluster = Cluster::shared().await;
-            Arc::new(Self::cluster_wide(&cluster, &[]).await)
+            // Where the test of a Vault that knows service accounts puts a token.
+            let token = format!("--vault-token-file={}", cluster.folder().join("vault-token").display());
+            Arc::new(Self::cluster_wide(&cluster, &[&token]).await)
         };
         Arc::clone(SHARED.get_or_init(start).await)
     }

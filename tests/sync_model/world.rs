@@ -28,6 +28,8 @@ pub struct Config {
     pub by_id: bool,
     /// The list says who made an entry.
     pub creators: bool,
+    /// An update is refused if the entry has another stamp than the one that it was decided on (Version).
+    pub cas: bool,
     /// Answers to a write may come without a stamp.
     pub lame: bool,
     /// How far the remote's clock is ahead.
@@ -72,6 +74,8 @@ pub struct Request {
     pub write: Write,
     pub value: u32,
     pub id: Option<u32>,
+    /// The stamp that it was decided on.
+    pub expected: Option<String>,
     pub sent: i64,
     /// The row was ours when the intent was written.
     pub was_ours: bool,
@@ -221,6 +225,12 @@ impl World {
                 self.acknowledge(lame)
             }
             (Write::Update | Write::Delete, _) if !hit => Outcome::NotFound,
+            (Write::Update, Some(entry))
+                if self.config.cas
+                    && request.expected.as_ref().is_some_and(|e| *e != ts(entry.version).to_string()) =>
+            {
+                Outcome::Stale
+            }
             (Write::Update, _) => {
                 self.check_update(&request);
                 if let Some(entry) = self.entry.as_mut() {

@@ -335,8 +335,8 @@ pub(super) async fn attempt(remote: &Arc<dyn Remote>, operation: Operation) -> R
     let entry = entry("demo", Some("2489E9AD-2EE2-8E00-8EC9-32D5F69181C0"));
     match operation {
         Operation::List => remote.list(no_pace()).await.map(drop),
-        Operation::Create => remote.create("demo", &"a value".into()).await.map(drop),
-        Operation::Update => remote.update(&entry, &"a value".into()).await.map(drop),
+        Operation::Create => remote.create("demo", &r#"{"value":"a value"}"#.into()).await.map(drop),
+        Operation::Update => remote.update(&entry, &r#"{"value":"a value"}"#.into()).await.map(drop),
         Operation::Delete => remote.delete(&entry).await,
         Operation::Login => unreachable!("a login is no call of its own"),
     }

@@ -49,7 +49,10 @@ async fn no_error_repeats_an_answer(make: Make) {
             let server = Server::start(move |_| echo(status, &text)).await;
             for provider in PROVIDERS.into_iter().chain([Provider::Vault]) {
                 let remote = make.client(&server, planted(provider));
-                let value = SecretValue::from(VALUE);
+                let value = match provider {
+                    Provider::Vault => SecretValue::from(format!("{{\"value\":\"{VALUE}\"}}")),
+                    _ => SecretValue::from(VALUE),
+                };
                 let target = entry("demo", Some("2489E9AD-2EE2-8E00-8EC9-32D5F69181C0"));
                 assert_clean(&format!("{:?}", remote.list(no_pace()).await));
                 assert_clean(&format!("{:?}", remote.create("demo", &value).await));

@@ -46,10 +46,14 @@ fn seen_as(name: &str, version: &str) -> EntryRef {
     EntryRef { name: name.to_owned(), id: None, version: Some(version.to_owned()) }
 }
 
+fn value() -> SecretValue {
+    r#"{"value":"v"}"#.into()
+}
+
 #[tokio::test]
 async fn every_request_names_token_and_namespace() {
     let server = server(|_| stored(1)).await;
-    let written = vault(&server).create("DB", &"v".into()).await.unwrap();
+    let written = vault(&server).create("DB", &value()).await.unwrap();
     assert_eq!(written.version.as_deref(), Some("1@2026-01-01T00:00:00Z"));
     for seen in server.seen() {
         assert_eq!(seen.header("x-vault-token"), Some("hvs.abc"), "{}", seen.line());
@@ -64,7 +68,7 @@ async fn every_request_names_token_and_namespace() {
 #[tokio::test]
 async fn an_update_patches_with_the_version_that_it_was_decided_on() {
     let server = server(|_| stored(8)).await;
-    let written = vault(&server).update(&seen_as("DB", "7@2026-01-01T00:00:00Z"), &"v".into()).await.unwrap();
+    let written = vault(&server).update(&seen_as("DB", "7@2026-01-01T00:00:00Z"), &value()).await.unwrap();
     assert_eq!(written.version.as_deref(), Some("8@2026-01-01T00:00:00Z"));
     let sent = server.seen().pop().unwrap();
     assert_eq!(sent.line(), "PATCH /v1/kv/two/data/teams/shop/DB");
@@ -80,7 +84,7 @@ async fn an_update_writes_the_whole_entry_where_patches_are_not_allowed() {
             _ => stored(8),
         })
         .await;
-        vault(&server).update(&seen_as("DB", "7@x"), &"v".into()).await.unwrap();
+        vault(&server).update(&seen_as("DB", "7@x"), &value()).await.unwrap();
         assert_eq!(lines(&server), ["PATCH /v1/kv/two/data/teams/shop/DB", "POST /v1/kv/two/data/teams/shop/DB"]);
         assert_eq!(server.seen().pop().unwrap().json()["options"]["cas"], 7);
     }
@@ -93,12 +97,12 @@ async fn an_update_of_an_unknown_version_looks_first() {
         _ => stored(6),
     })
     .await;
-    vault(&live).update(&entry("DB", None), &"v".into()).await.unwrap();
+    vault(&live).update(&entry("DB", None), &value()).await.unwrap();
     assert_eq!(live.seen().pop().unwrap().json()["options"]["cas"], 5);
     for gone in [answer(200, json!({"data": meta(5, true, "")})), errors(404, &[])] {
         let gone = Mutex::new(Some(gone));
         let server = server(move |_| gone.lock().unwrap().take().unwrap()).await;
-        let error = vault(&server).update(&entry("DB", None), &"v".into()).await.unwrap_err();
+        let error = vault(&server).update(&entry("DB", None), &value()).await.unwrap_err();
         assert_eq!(error.class, ErrorClass::NotFound, "it is created instead");
     }
 }
@@ -111,11 +115,11 @@ async fn check_and_set_tells_a_taken_name_from_a_moved_version() {
     })
     .await;
     let remote = vault(&taken);
-    assert_eq!(remote.create("DB", &"v".into()).await.unwrap_err().class, ErrorClass::Exists);
-    let stale = remote.update(&seen_as("DB", "4@x"), &"v".into()).await.unwrap_err();
+    assert_eq!(remote.create("DB", &value()).await.unwrap_err().class, ErrorClass::Exists);
+    let stale = remote.update(&seen_as("DB", "4@x"), &value()).await.unwrap_err();
     assert_eq!((stale.class, stale.certainty()), (ErrorClass::Stale, Certainty::Clean));
     let server = server(|_| errors(400, &["no data provided"])).await;
-    assert_eq!(vault(&server).create("DB", &"v".into()).await.unwrap_err().class, ErrorClass::Invalid);
+    assert_eq!(vault(&server).create("DB", &value()).await.unwrap_err().class, ErrorClass::Invalid);
 }
 
 #[tokio::test]
@@ -126,7 +130,7 @@ async fn a_deleted_entry_is_created_as_its_next_version() {
         _ => stored(6),
     })
     .await;
-    let written = vault(&server).create("DB", &"v".into()).await.unwrap();
+    let written = vault(&server).create("DB", &value()).await.unwrap();
     assert_eq!(written.version.as_deref(), Some("6@2026-01-01T00:00:00Z"));
     assert_eq!(server.seen().pop().unwrap().json()["options"]["cas"], 5);
 }
@@ -138,7 +142,7 @@ async fn a_create_whose_question_fails_leaves_no_doubt() {
         _ => errors(400, &[MISMATCH]),
     })
     .await;
-    let error = vault(&server).create("DB", &"v".into()).await.unwrap_err();
+    let error = vault(&server).create("DB", &value()).await.unwrap_err();
     assert_eq!((error.class, error.certainty()), (ErrorClass::RefusedClean, Certainty::Clean));
 }
 
@@ -289,4 +293,22 @@ async fn a_mark_is_a_patch_that_is_not_tried_twice_where_it_is_refused() {
         remote.mark(&entry("DB", None), &owner).await.unwrap();
     }
     assert_eq!(lines(&server).len(), 1);
+}
+
+#[tokio::test]
+async fn several_fields_are_one_write_and_a_null_takes_one_away() {
+    let fields = SecretValue::from(r#"{"password":"p\"w","user":"u","old":null}"#);
+    let patching = server(|_| stored(8)).await;
+    vault(&patching).update(&seen_as("DB", "7@x"), &fields).await.unwrap();
+    let sent = patching.seen().pop().unwrap().json();
+    assert_eq!(sent["data"], json!({"password": "p\"w", "user": "u", "old": null}));
+    let whole = server(|seen| match seen.method.as_str() {
+        "PATCH" => errors(403, &[DENIED]),
+        _ => stored(8),
+    })
+    .await;
+    vault(&whole).update(&seen_as("DB", "7@x"), &fields).await.unwrap();
+    assert_eq!(whole.seen().pop().unwrap().json()["data"], json!({"password": "p\"w", "user": "u"}));
+    let error = vault(&whole).create("DB", &"no object".into()).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Invalid);
 }

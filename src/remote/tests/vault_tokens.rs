@@ -48,14 +48,14 @@ async fn a_service_account_shows_its_token_as_it_is_then() {
     let remote = client(&server, vault_with(auth));
     for jwt in ["first", "second"] {
         std::fs::write(file.path(), format!("{jwt}\n")).unwrap();
-        let _ = remote.create("DB", &"v".into()).await;
+        let _ = remote.create("DB", &r#"{"value":"v"}"#.into()).await;
         let login = server.seen().into_iter().rfind(is_login).unwrap();
         assert_eq!(login.json(), json!({"role": "operator", "jwt": jwt}));
     }
     let path = file.path().to_owned();
     drop(file);
-    let _ = remote.create("DB", &"v".into()).await;
-    let error = remote.create("DB", &"v".into()).await.unwrap_err();
+    let _ = remote.create("DB", &r#"{"value":"v"}"#.into()).await;
+    let error = remote.create("DB", &r#"{"value":"v"}"#.into()).await.unwrap_err();
     assert_eq!((error.operation, error.class), (Operation::Login, ErrorClass::Authentication), "{}", path.display());
 }
 
@@ -67,7 +67,7 @@ async fn a_token_that_is_refused_is_replaced_once() {
             _ => errors(403, &[said]),
         })
         .await;
-        let error = client(&server, app_role()).create("DB", &"v".into()).await.unwrap_err();
+        let error = client(&server, app_role()).create("DB", &r#"{"value":"v"}"#.into()).await.unwrap_err();
         assert_eq!(error.class, ErrorClass::Authentication);
         let lines: Vec<_> = server.seen().iter().map(Seen::line).collect();
         let (login, write) = ("POST /v1/auth/auth/role/login", "POST /v1/kv/two/data/teams/shop/DB");
@@ -81,7 +81,7 @@ async fn what_a_policy_forbids_needs_no_login() {
     let server = server(move |seen| if is_login(seen) { granted("t", 3600) } else { errors(403, &[denied]) }).await;
     let remote = client(&server, app_role());
     for _ in 0..3 {
-        assert_eq!(remote.create("DB", &"v".into()).await.unwrap_err().class, ErrorClass::Forbidden);
+        assert_eq!(remote.create("DB", &r#"{"value":"v"}"#.into()).await.unwrap_err().class, ErrorClass::Forbidden);
     }
     assert_eq!(server.seen().iter().filter(|seen| is_login(seen)).count(), 1);
 }
@@ -131,11 +131,11 @@ async fn a_wrong_secret_is_an_authentication_that_failed() {
 async fn a_given_token_that_is_dead_is_told_before_anything_is_sent() {
     let dead = Server::answering(403, json!({"errors": ["permission denied"]})).await;
     let remote = client(&dead, access(Provider::Vault));
-    let error = remote.create("DB", &"v".into()).await.unwrap_err();
+    let error = remote.create("DB", &r#"{"value":"v"}"#.into()).await.unwrap_err();
     assert_eq!((error.operation, error.class), (Operation::Login, ErrorClass::Authentication));
     assert_eq!(dead.seen().len(), 1);
     // One that may not look at itself is used all the same.
     let silent = Server::answering(403, json!({"errors": ["1 error occurred:\n\t* permission denied\n\n"]})).await;
-    let error = client(&silent, access(Provider::Vault)).create("DB", &"v".into()).await.unwrap_err();
+    let error = client(&silent, access(Provider::Vault)).create("DB", &r#"{"value":"v"}"#.into()).await.unwrap_err();
     assert_eq!((error.operation, error.class), (Operation::Create, ErrorClass::Forbidden));
 }

@@ -3,6 +3,7 @@
 pub mod condition;
 pub mod connection;
 pub mod duration;
+pub mod http;
 pub mod names;
 pub mod target;
 pub mod value;

@@ -130,7 +130,10 @@ mod tests {
         spec.tls.caRef.key spec.tls.clientCertificateRef.name spec.tls.serverName spec.allowInsecureUrl \
         spec.limits.requestsPerMinute spec.limits.burst spec.limits.maxInFlight spec.limits.timeout spec.limits.settle \
         spec.probeInterval status.conditions.reason status.provider status.capabilities.readValues \
-        status.capabilities.driftSignal status.entries";
+        status.capabilities.driftSignal status.entries spec.http.url spec.http.auth.clientCredentials.tokenUrl \
+        spec.http.auth.login.refresh.token spec.http.auth.headers.valueRef.key spec.http.create.json \
+        spec.http.create.answer.updated spec.http.list.paging.cursor.next spec.http.answers.body.endsWith \
+        spec.http.names.pattern";
 
     fn crd(plural: &str) -> Value {
         let crd = all().into_iter().find(|crd| crd.spec.names.plural == plural).expect("a known kind");

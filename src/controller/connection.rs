@@ -19,6 +19,7 @@ use crate::api::connection::ConnectionStatus;
 use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ConnectionReason, names};
 use crate::remote::lane::{Lane, LaneLimits};
+use crate::remote::spec::Rules;
 use crate::remote::{self, spec};
 
 /// Reconciles a connection. Returns when to look at it again.
@@ -86,8 +87,8 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Option<Duration>, Crede
             && made_from.iter().all(|(_, known)| matches!(known, Known::At(_)))
     });
     if let Some(same) = unchanged {
-        let (remote, provider, made_from) = (Arc::clone(&same.remote), same.provider, same.made_from.clone());
-        return go_on(ctx, shown, before, remote, provider, made_from).await;
+        let (remote, rules, made_from) = (Arc::clone(&same.remote), same.rules.clone(), same.made_from.clone());
+        return go_on(ctx, shown, before, remote, rules, made_from).await;
     }
     // Refused by the schema, too; a definition can be older than the operator.
     let shows_itself = shown.spec.vault.as_ref().is_some_and(|vault| vault.auth.kubernetes.is_some());
@@ -112,7 +113,7 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Option<Duration>, Crede
         Err(error) => return Ok(blocked(ctx, &shown, before, ConnectionReason::Invalid, error.0).await),
     };
     // The versions as they were read, not as they may be by now: a newer one wakes the connection and differs from these.
-    go_on(ctx, shown, before, remote, material.provider, material.versions).await
+    go_on(ctx, shown, before, remote, material.rules, material.versions).await
 }
 
 /// With a client at hand: freeze, approval, adoption, status.
@@ -121,7 +122,7 @@ async fn go_on(
     shown: Shown,
     before: Option<Arc<ConnectionHandle>>,
     remote: Arc<RemoteHandle>,
-    provider: remote::Provider,
+    rules: Rules,
     made_from: Vec<(Ref, Known)>,
 ) -> Result<Option<Duration>, CredentialsError> {
     let key = shown.key.clone();
@@ -137,9 +138,9 @@ async fn go_on(
     let handle = Arc::new(ConnectionHandle {
         display: key.display().into(),
         generation: shown.metadata.generation.unwrap_or_default(),
-        provider,
+        settle: credentials::settle(&shown.spec, rules.provider()),
+        rules,
         incarnation: status.incarnation.unwrap_or_default(),
-        settle: credentials::settle(&shown.spec, provider),
         max_age: credentials::interval(&shown.spec).map(super::prober::max_age),
         prefix: shown.prefix.clone(),
         allowed: shown.allowed.clone(),
@@ -167,7 +168,7 @@ async fn blocked(
             key: before.key.clone(),
             display: Arc::clone(&before.display),
             generation: shown.metadata.generation.unwrap_or_default(),
-            provider: before.provider,
+            rules: before.rules.clone(),
             remote: Arc::clone(&before.remote),
             incarnation: before.incarnation,
             settle: before.settle,
@@ -197,7 +198,7 @@ async fn blocked(
 
 /// The remote of a budget identity, made when this is its first connection.
 fn remote_of(ctx: &Arc<Context>, shown: &Shown, material: &Material) -> Result<Arc<RemoteHandle>, remote::BuildError> {
-    let defaults = spec::default_limits(material.provider);
+    let defaults = spec::default_limits(material.rules.provider());
     let limits = shown.spec.limits.clone().unwrap_or_default();
     let limits = LaneLimits {
         requests_per_minute: limits.requests_per_minute.unwrap_or(defaults.requests_per_minute),
@@ -256,7 +257,7 @@ async fn publish(
         ),
         None => handle.remote.condition(),
     };
-    status.provider = Some(handle.provider.name().to_owned());
+    status.provider = Some(handle.rules.provider().name().to_owned());
     status.capabilities = Some(crate::api::connection::Capabilities {
         read_values: false,
         drift_signal: format!("{:?}", handle.remote.client().drift_signal()),
@@ -279,7 +280,7 @@ async fn publish(
             || b.incarnation != handle.incarnation
             || b.generation != handle.generation
             || b.blocked.is_some()
-            || b.provider != handle.provider
+            || b.rules.provider() != handle.rules.provider()
             || handle.adopting.as_ref().map(|a| &a.value) != b.adopting.as_ref().map(|a| &a.value)
     });
     let thawed = shown.status.freeze.is_some() && status.freeze.is_none();

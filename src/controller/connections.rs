@@ -14,8 +14,8 @@ use super::refs::{Known, Ref};
 use super::shown::Shown;
 use crate::api::ConnectionReason;
 use crate::api::connection::AllowedNamespaces;
-use crate::remote::Provider;
 use crate::remote::lane::ObjectKey;
+use crate::remote::spec::Rules;
 use crate::sync::plan::after;
 
 /// How often the number of entries is written at most, when nothing else changes.
@@ -29,8 +29,8 @@ pub struct ConnectionHandle {
     pub display: Arc<str>,
     /// Generation of the spec that it was made from.
     pub generation: i64,
-    /// Its provider.
-    pub provider: Provider,
+    /// Its provider, and which names and values it takes.
+    pub rules: Rules,
     /// The remote behind it: client, lane and snapshots, shared by all connections of one budget identity.
     pub remote: Arc<RemoteHandle>,
     /// Which remote behind the connection rows speak of.

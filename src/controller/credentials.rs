@@ -13,7 +13,9 @@ use super::context::Context;
 use super::refs::{Known, Ref};
 use crate::api::connection::{CaKind, ConnectionSpec};
 use crate::api::duration::GoDuration;
+use crate::api::http::HttpAuthSpec;
 use crate::kube_error::CALL_LIMIT;
+use crate::remote::spec::Rules;
 use crate::remote::{ClientIdentity, Provider, RemoteConfig, spec};
 use crate::source::reference::{Namespaced, SourceError, SourceKind, SourceRef, Sources, read_all};
 use crate::value::SecretValue;
@@ -40,8 +42,8 @@ pub enum CredentialsError {
 
 /// What a client is built from, and what identifies it.
 pub struct Material {
-    /// The provider.
-    pub provider: Provider,
+    /// The provider, and which names and values it takes.
+    pub rules: Rules,
     /// Provider, URL and account, without a credential: the first half of an entry's identity.
     pub base: String,
     /// The same with a digest of the credential: in memory only.
@@ -198,23 +200,21 @@ fn get(sources: &Sources, kind: SourceKind, name: &str, key: &str) -> Result<Sec
 fn assemble(spec: &ConnectionSpec, sources: &Sources, token_file: &Path) -> Result<Material, CredentialsError> {
     if access::providers(spec) != 1 {
         return Err(CredentialsError::Invalid(
-            "exactly one provider must be set: kelvin, dreadnode, mixpeek or vault".to_owned(),
+            "exactly one provider must be set: kelvin, dreadnode, mixpeek, vault or http".to_owned(),
         ));
     }
-    let Accessed { provider, url, place, parts: access, principal } = access::access(spec, sources, token_file)?;
+    let Accessed { rules, url, place, parts: access, principal } = access::access(spec, sources, token_file)?;
+    let provider = rules.provider();
     let url = url
         .or_else(|| spec::default_url(provider).map(str::to_owned))
         .ok_or_else(|| CredentialsError::Invalid("url is missing".to_owned()))?;
     let url = url::Url::parse(&url)
         .map_err(|_| CredentialsError::Invalid("url is not a URL, such as https://acme.kelvin.ai".to_owned()))?;
-    if url.scheme() != "https" && !(url.scheme() == "http" && spec.allow_insecure_url == Some(true)) {
-        return Err(CredentialsError::Invalid(
-            "url must be https://; an http:// url sends secrets in the clear and needs allowInsecureUrl: true"
-                .to_owned(),
-        ));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(CredentialsError::Invalid("url must not hold a credential; use auth".to_owned()));
+    check_url(&url, spec)?;
+    for other in spec.http.iter().filter_map(|http| http.auth.as_ref()).flat_map(HttpAuthSpec::other_urls) {
+        let other = url::Url::parse(other)
+            .map_err(|_| CredentialsError::Invalid("http.auth: the URL of the login is no URL".to_owned()))?;
+        check_url(&other, spec)?;
     }
     let tls = spec.tls.clone().unwrap_or_default();
     let ca_bundle = match (&tls.ca_bundle, &tls.ca_ref) {
@@ -258,7 +258,7 @@ fn assemble(spec: &ConnectionSpec, sources: &Sources, token_file: &Path) -> Resu
     // Two connections of one account with different credentials do not share a lane: a wrong one would break the other.
     let budget = format!("{base} {}", hex(&credential));
     Ok(Material {
-        provider,
+        rules,
         budget,
         config: hex(&config.finalize()),
         base,
@@ -270,6 +270,19 @@ fn assemble(spec: &ConnectionSpec, sources: &Sources, token_file: &Path) -> Resu
         timeout,
         versions: Vec::new(),
     })
+}
+
+fn check_url(url: &url::Url, spec: &ConnectionSpec) -> Result<(), CredentialsError> {
+    if url.scheme() != "https" && !(url.scheme() == "http" && spec.allow_insecure_url == Some(true)) {
+        return Err(CredentialsError::Invalid(
+            "url must be https://; an http:// url sends secrets in the clear and needs allowInsecureUrl: true"
+                .to_owned(),
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(CredentialsError::Invalid("url must not hold a credential; use auth".to_owned()));
+    }
+    Ok(())
 }
 
 fn digest(fields: &[&[u8]]) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::fields;
 use crate::api::Reason;
 use crate::api::vault_secret::{DataEntry, VaultSecretSpec};
-use crate::remote::{Provider, spec};
+use crate::remote::spec::Rules;
 use crate::source::schedule;
 
 /// Something that is not as it should be, for the status.
@@ -28,8 +28,8 @@ impl Issue {
 /// What names at the remote depend on besides the spec.
 #[derive(Clone)]
 pub struct Naming<'a> {
-    /// The provider.
-    pub provider: Provider,
+    /// Which names the remote takes.
+    pub rules: &'a Rules,
     /// What is put before names, when the connection has it so.
     pub prefix: Option<Prefix<'a>>,
     /// The connection, for messages.
@@ -53,9 +53,9 @@ const LONGEST_NAMESPACE: usize = 63;
 impl Prefix<'_> {
     /// The namespace whose prefix is longer than ours and begins a name too, as the remote stores it, with that prefix: the longest
     /// of them. What it costs depends on the name, not on how many namespaces there are.
-    fn longer(&self, provider: Provider, stored: &str) -> Option<(String, String)> {
+    fn longer(&self, rules: &Rules, stored: &str) -> Option<(String, String)> {
         let own = render_prefix(self.template, self.namespace).len();
-        let head = spec::stored_name(provider, &self.template[..placeholder(self.template)?.start]);
+        let head = rules.stored_name(&self.template[..placeholder(self.template)?.start]);
         let tail = stored.strip_prefix(&*head)?;
         let could_be = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let most = tail.find(|c| !could_be(c)).unwrap_or(tail.len()).min(LONGEST_NAMESPACE);
@@ -65,7 +65,7 @@ impl Prefix<'_> {
             let prefix = render_prefix(self.template, &other);
             let matches = other != self.namespace
                 && prefix.len() > own
-                && stored.starts_with(&spec::stored_name(provider, &prefix))
+                && stored.starts_with(&rules.stored_name(&prefix))
                 && (self.allows)(&other);
             matches.then_some((other, prefix))
         })
@@ -146,7 +146,7 @@ pub fn names(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Option<Result<S
     let mut users: HashMap<(String, Option<&str>), Vec<usize>> = HashMap::new();
     for (i, name) in names.iter().enumerate() {
         if let Some(Ok(name)) = name {
-            let field = fields::field_of(naming.provider, &spec.data[i]);
+            let field = fields::field_of(naming.rules.provider(), &spec.data[i]);
             users.entry((name.clone(), field)).or_default().push(i);
         }
     }
@@ -176,17 +176,17 @@ pub fn names(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Option<Result<S
 
 fn name(entry: &DataEntry, naming: &Naming<'_>) -> Result<String, Issue> {
     let (key, wanted) = (&entry.key, entry.remote_name());
-    if entry.remote_field.is_some() && fields::field_of(naming.provider, entry).is_none() {
+    if entry.remote_field.is_some() && fields::field_of(naming.rules.provider(), entry).is_none() {
         let text = format!("key {key}: an entry at {} has no fields; remove remoteField", naming.connection);
         return Err(Issue::new(Reason::NameRefused, text));
     }
     let prefix = naming.prefix.as_ref().map(|p| render_prefix(p.template, p.namespace)).unwrap_or_default();
     let full = format!("{prefix}{wanted}");
-    spec::check_name(naming.provider, &full).map_err(|error| {
+    naming.rules.check_name(&full).map_err(|error| {
         Issue::new(Reason::NameRefused, format!("key {key}, entry {full:?} at {}: {error}", naming.connection))
     })?;
-    let stored = spec::stored_name(naming.provider, &full);
-    if let Some((namespace, other)) = naming.prefix.as_ref().and_then(|p| p.longer(naming.provider, &stored)) {
+    let stored = naming.rules.stored_name(&full);
+    if let Some((namespace, other)) = naming.prefix.as_ref().and_then(|p| p.longer(naming.rules, &stored)) {
         return Err(Issue::new(
             Reason::OwnedByAnother,
             format!("key {key}: the entry {stored:?} begins with {other:?}, so it belongs to namespace {namespace}"),
@@ -201,6 +201,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::remote::Provider;
 
     fn spec(keys: &[(&str, Option<&str>)]) -> VaultSecretSpec {
         let data: Vec<_> =
@@ -208,8 +209,12 @@ mod tests {
         serde_json::from_value(serde_json::json!({"connectionRef": {"name": "c"}, "data": data})).unwrap()
     }
 
-    fn naming(provider: Provider) -> Naming<'static> {
-        Naming { provider, prefix: None, connection: "VaultConnection/c" }
+    const KELVIN: Rules = Rules::BuiltIn(Provider::Kelvin);
+    const VAULT: Rules = Rules::BuiltIn(Provider::Vault);
+    const DREADNODE: Rules = Rules::BuiltIn(Provider::Dreadnode);
+
+    fn naming(rules: &'static Rules) -> Naming<'static> {
+        Naming { rules, prefix: None, connection: "VaultConnection/c" }
     }
 
     fn all(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Result<String, Reason>> {
@@ -218,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_refused_name_comes_with_one_that_would_do() {
-        let refused = names(&spec(&[("STRIPE_API_KEY", None)]), &naming(Provider::Kelvin));
+        let refused = names(&spec(&[("STRIPE_API_KEY", None)]), &naming(&KELVIN));
         let issue = refused[0].clone().unwrap().unwrap_err();
         assert_eq!(issue.reason, Reason::NameRefused);
         assert!(
@@ -231,7 +236,7 @@ mod tests {
     #[test]
     fn two_keys_that_become_one_name_are_both_refused() {
         let s = spec(&[("a", Some("my_key")), ("b", Some("MY_KEY")), ("c", Some("other"))]);
-        let got = all(&s, &naming(Provider::Dreadnode));
+        let got = all(&s, &naming(&DREADNODE));
         assert_eq!(got, [Err(Reason::NameRefused), Err(Reason::NameRefused), Ok("OTHER".to_owned())]);
     }
 
@@ -246,8 +251,8 @@ mod tests {
         let s: VaultSecretSpec =
             serde_json::from_value(serde_json::json!({"connectionRef": {"name": "c"}, "data": data})).unwrap();
         let (taken, db) = (Err(Reason::NameRefused), Ok("db".to_owned()));
-        assert_eq!(all(&s, &naming(Provider::Vault)), [db.clone(), db, taken.clone(), taken]);
-        let refused = names(&s, &naming(Provider::Kelvin));
+        assert_eq!(all(&s, &naming(&VAULT)), [db.clone(), db, taken.clone(), taken]);
+        let refused = names(&s, &naming(&KELVIN));
         assert!(refused[0].clone().unwrap().unwrap_err().message.contains("has no fields"));
     }
 
@@ -257,7 +262,7 @@ mod tests {
         let s = spec(&[("k1", Some("a-x")), ("k2", Some("x"))]);
         let of = |namespace: &'static str| {
             let prefix = Some(Prefix { template: "{{ namespace }}-", namespace, allows: &allows });
-            all(&s, &Naming { prefix, ..naming(Provider::Kelvin) })
+            all(&s, &Naming { prefix, ..naming(&KELVIN) })
         };
         assert_eq!(of("team"), [Err(Reason::OwnedByAnother), Ok("team-x".to_owned())]);
         assert_eq!(of("team-a"), [Ok("team-a-a-x".to_owned()), Ok("team-a-x".to_owned())]);
@@ -274,7 +279,7 @@ mod tests {
         let longer = |template: &str, stored: &str| {
             asked.borrow_mut().clear();
             let prefix = Prefix { template, namespace: "b", allows: &allows };
-            prefix.longer(Provider::Kelvin, stored).map(|(namespace, _)| namespace)
+            prefix.longer(&KELVIN, stored).map(|(namespace, _)| namespace)
         };
         assert_eq!(longer("{{ namespace }}-", "b-c-d").as_deref(), Some("b-c"));
         assert_eq!(*asked.borrow(), ["b-c"]);
@@ -297,15 +302,15 @@ mod tests {
             rest in "[ab]([ab_-]{0,6}[ab])?",
             upper: bool,
         ) {
-            let provider = if upper { Provider::Dreadnode } else { Provider::Kelvin };
+            let rules = if upper { &DREADNODE } else { &KELVIN };
             let namespace = namespaces.first().unwrap();
             let own = render_prefix(template, namespace);
-            let stored = spec::stored_name(provider, &format!("{own}{rest}"));
+            let stored = rules.stored_name(&format!("{own}{rest}"));
             let all = namespaces.iter().filter(|n| *n != namespace).map(|n| (n.clone(), render_prefix(template, n)));
-            let begins = |p: &str| p.len() > own.len() && stored.starts_with(&spec::stored_name(provider, p));
+            let begins = |p: &str| p.len() > own.len() && stored.starts_with(&rules.stored_name(p));
             let wanted = all.filter(|(_, p)| begins(p)).max_by_key(|(_, p)| p.len());
             let prefix = Prefix { template, namespace, allows: &|n| namespaces.contains(n) };
-            prop_assert_eq!(prefix.longer(provider, &stored), wanted);
+            prop_assert_eq!(prefix.longer(rules, &stored), wanted);
         }
     }
 

@@ -56,7 +56,7 @@ pub fn leads(pass: &Pass<'_>, want: usize) -> bool {
 /// # Errors
 /// The first of its keys whose value cannot be had: an entry is written in one piece or not at all.
 pub fn content(pass: &Pass<'_>, row: usize, values: &Values) -> Result<Content, Issue> {
-    let provider = pass.route.handle.as_ref().map(|handle| handle.provider);
+    let provider = pass.route.handle.as_ref().map(|handle| handle.rules.provider());
     let mut parts = Vec::new();
     for want in wants_of(pass, row).map(|i| &pass.wants[i]) {
         let value = values.by_index[want.index].as_ref().map_err(Clone::clone)?;

@@ -16,7 +16,6 @@ use super::templates;
 use crate::api::Reason;
 use crate::api::vault_secret::DataEntry;
 use crate::kube_error::CALL_LIMIT;
-use crate::remote::spec;
 use crate::source::api_error::{ApiError, ApiFailure};
 use crate::source::encoding::encode;
 use crate::source::escrow::{self, EntryId as EscrowEntry, EscrowError, WantedValue, escrow_name};
@@ -203,7 +202,7 @@ pub(super) fn gate(pass: &Pass<'_>, entry: &DataEntry, raw: SecretValue, version
     }
     let text = encode(raw.expose(), entry.encoding()).map_err(|e| refused(e.to_string()))?;
     if let Some(handle) = &pass.route.handle {
-        spec::check_value(handle.provider, text.len()).map_err(|e| refused(e.to_string()))?;
+        handle.rules.check_value(text.len()).map_err(|e| refused(e.to_string()))?;
     }
     Ok(Value { raw, text, version })
 }
@@ -349,7 +348,7 @@ impl escrow::Witness for Ledger<'_> {
                         .route
                         .handle
                         .as_ref()
-                        .map_or(text.clone(), |h| fields::text_of_one(h.provider, entry, &text));
+                        .map_or(text.clone(), |h| fields::text_of_one(h.rules.provider(), entry, &text));
                     let recorded = row.fingerprint.as_deref();
                     let print = pass.ctx.keys.fingerprint_like(recorded, &pass.uid(), &row.remote_name, text.expose());
                     if recorded == Some(&print) {

@@ -66,7 +66,7 @@ impl Dreadnode {
         body: Body,
     ) -> Result<Answer, CallError> {
         let url = self.session.http().url(self.prefix, segments);
-        self.session.call(Provider::Dreadnode, &Request { operation, method, url, body }).await
+        self.session.call(Provider::Dreadnode, &Request::new(operation, method, url, body)).await
     }
 }
 

@@ -68,7 +68,7 @@ impl Kelvin {
     }
 
     async fn send(&self, operation: Operation, method: Method, url: Url, body: Body) -> Result<Answer, CallError> {
-        self.session.call(Provider::Kelvin, &Request { operation, method, url, body }).await
+        self.session.call(Provider::Kelvin, &Request::new(operation, method, url, body)).await
     }
 
     async fn list_all(&self, pace: Pace) -> Result<Listing, CallError> {

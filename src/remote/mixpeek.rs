@@ -48,7 +48,7 @@ impl Mixpeek {
         body: Body,
     ) -> Result<Answer, CallError> {
         let url = self.session.http().url(SECRETS, segments);
-        self.session.call(Provider::Mixpeek, &Request { operation, method, url, body }).await
+        self.session.call(Provider::Mixpeek, &Request::new(operation, method, url, body)).await
     }
 }
 

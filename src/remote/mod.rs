@@ -5,6 +5,7 @@ mod client;
 mod dreadnode;
 mod entry;
 pub mod error;
+pub mod http;
 mod kelvin;
 pub mod lane;
 mod mixpeek;
@@ -29,7 +30,7 @@ use jiff::Timestamp;
 use crate::value::SecretValue;
 pub use error::{BuildError, CallError, Certainty, ErrorClass, Operation};
 
-/// The providers that are built in.
+/// The providers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Provider {
     /// Kelvin, `/api/v4/secrets`.
@@ -40,6 +41,8 @@ pub enum Provider {
     Mixpeek,
     /// HashiCorp Vault or OpenBao, a KV secrets engine of version 2.
     Vault,
+    /// Any REST API, as its connection describes it.
+    Http,
 }
 
 /// What a remote lets us see of a change that somebody else made.
@@ -161,6 +164,10 @@ pub trait Remote: Send + Sync {
 /// When the URL, a certificate, a key or a credential cannot be used; the sentence repeats none of them.
 pub fn build(config: RemoteConfig) -> Result<Arc<dyn Remote>, BuildError> {
     let http = client::Http::new(&config)?;
+    let elsewhere = match &config.access {
+        Access::Http(access) => http::elsewhere(&config, access)?,
+        _ => None,
+    };
     Ok(match config.access {
         Access::Kelvin { realm, auth } => {
             Arc::new(kelvin::Kelvin::new(auth::Session::new(http, auth::Credential::kelvin(realm, auth)?)))
@@ -175,6 +182,7 @@ pub fn build(config: RemoteConfig) -> Result<Arc<dyn Remote>, BuildError> {
             let http = http.with_headers(vault::headers(&place)?);
             Arc::new(vault::Vault::new(auth::Session::new(http, auth::Credential::vault(auth)?), &place)?)
         }
+        Access::Http(access) => Arc::new(http::Described::new(http, elsewhere, &access)?),
     })
 }
 
@@ -226,6 +234,8 @@ pub enum Access {
         /// How tokens are had.
         auth: VaultAuth,
     },
+    /// Any REST API, described.
+    Http(http::HttpAccess),
 }
 
 /// Where entries are in a Vault: an entry is `<mount>/<path>/<name>`.

@@ -101,11 +101,11 @@ impl Vault {
         url: url::Url,
         body: Body,
     ) -> Result<Answer, CallError> {
-        self.session.exchange(Provider::Vault, &Request { operation, method, url, body }).await
+        self.session.exchange(Provider::Vault, &Request::new(operation, method, url, body)).await
     }
 
     async fn call(&self, operation: Operation, method: Method, url: url::Url, body: Body) -> Result<Answer, CallError> {
-        self.session.call(Provider::Vault, &Request { operation, method, url, body }).await
+        self.session.call(Provider::Vault, &Request::new(operation, method, url, body)).await
     }
 
     /// The metadata of an entry, and the remote's clock; `None` when there is none.

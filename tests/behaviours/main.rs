@@ -12,6 +12,7 @@ mod counterexamples;
 mod counterexamples_leaving;
 mod deletion;
 mod generated;
+mod http;
 mod inputs;
 mod projection;
 mod pushing;

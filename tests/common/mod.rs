@@ -26,7 +26,7 @@ use std::time::Duration;
 pub use cluster::{Cluster, without_validation};
 pub use health::{ArgoHealth, Kstatus, argo_health, kstatus};
 pub use life::whole_life;
-pub use manifests::api;
+pub use manifests::{api, in_repository, read};
 pub use object::{Condition, Object};
 pub use operator::{Operator, OperatorOptions};
 pub use remote::{Kind, Remote};

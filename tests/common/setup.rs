@@ -70,6 +70,12 @@ impl Scene {
         self.watch(Remote::start(kind, &secret).await)
     }
 
+    /// The same, for connections that describe it.
+    pub async fn described(&self, kind: Kind) -> Arc<Remote> {
+        let secret = self.canary("credential");
+        self.watch(Remote::start(kind, &secret).await.described())
+    }
+
     /// Makes a connection to a remote, called like its kind, and the Secret with its credentials. It allows many calls, probes
     /// every five seconds and takes a request for settled after one.
     pub async fn connect(&self, remote: &Remote) -> String {

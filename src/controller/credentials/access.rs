@@ -1,10 +1,14 @@
 //! The part of a connection that differs by provider: which Secrets it refers to, and what they give access to.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{CredentialsError, get};
 use crate::api::connection::{ConnectionSpec, VaultSpec};
+use crate::api::http::{HttpAuthSpec, HttpSpec};
 use crate::api::vault_secret::KeyRef;
+use crate::remote::http::{Description, HttpAccess};
+use crate::remote::spec::Rules;
 use crate::remote::{Access, DreadnodeAuth, KelvinAuth, Provider, VaultAuth, VaultPlace};
 use crate::source::reference::{SourceKind, Sources};
 use crate::value::SecretValue;
@@ -20,11 +24,12 @@ pub(super) enum Parts {
     VaultToken(VaultPlace, SecretValue),
     VaultAppRole { place: VaultPlace, mount: String, role_id: String, secret_id: SecretValue },
     VaultKubernetes { place: VaultPlace, mount: String, role: String, token_file: PathBuf },
+    Http { description: Vec<u8>, spec: Arc<HttpSpec>, secrets: Vec<(KeyRef, SecretValue)> },
 }
 
 /// What a connection's provider part comes to.
 pub(super) struct Accessed {
-    pub(super) provider: Provider,
+    pub(super) rules: Rules,
     /// As given; the provider's own where there is one.
     pub(super) url: Option<String>,
     /// Where the entries are below the URL, for providers that keep them in several places.
@@ -57,12 +62,19 @@ pub(super) fn key_refs(spec: &ConnectionSpec) -> Vec<&KeyRef> {
         refs.extend(&vault.auth.token_ref);
         refs.extend(vault.auth.app_role.as_ref().map(|auth| &auth.secret_id_ref));
     }
+    refs.extend(spec.http.iter().flat_map(HttpSpec::key_refs));
     refs
 }
 
 /// How many providers are set.
 pub(super) fn providers(spec: &ConnectionSpec) -> usize {
-    let set = [spec.kelvin.is_some(), spec.dreadnode.is_some(), spec.mixpeek.is_some(), spec.vault.is_some()];
+    let set = [
+        spec.kelvin.is_some(),
+        spec.dreadnode.is_some(),
+        spec.mixpeek.is_some(),
+        spec.vault.is_some(),
+        spec.http.is_some(),
+    ];
     set.iter().filter(|set| **set).count()
 }
 
@@ -92,7 +104,7 @@ pub(super) fn access(
             _ => return Err(one_auth()),
         };
         let url = Some(kelvin.url.clone());
-        return Ok(Accessed { provider: Provider::Kelvin, url, place: String::new(), parts, principal });
+        return Ok(Accessed { rules: Rules::BuiltIn(Provider::Kelvin), url, place: String::new(), parts, principal });
     }
     if let Some(dreadnode) = &spec.dreadnode {
         let parts = match (&dreadnode.auth.api_key_ref, &dreadnode.auth.bearer_token_ref) {
@@ -104,6 +116,9 @@ pub(super) fn access(
     }
     if let Some(vault) = &spec.vault {
         return vault_access(vault, sources, token_file);
+    }
+    if let Some(http) = &spec.http {
+        return http_access(http, sources);
     }
     match &spec.mixpeek {
         Some(mixpeek) => {
@@ -142,12 +157,31 @@ fn vault_access(vault: &VaultSpec, sources: &Sources, token_file: &Path) -> Resu
         _ => return Err(one_auth()),
     };
     let url = Some(vault.url.clone());
-    Ok(Accessed { provider: Provider::Vault, url, place: at, parts, principal: None })
+    Ok(Accessed { rules: Rules::BuiltIn(Provider::Vault), url, place: at, parts, principal: None })
+}
+
+/// A described API: the description is read first, so that a mistake in it is told before a missing credential is.
+fn http_access(http: &HttpSpec, sources: &Sources) -> Result<Accessed, CredentialsError> {
+    let description = Description::read(http).map_err(|error| CredentialsError::Invalid(error.0))?;
+    let read = |of: &KeyRef| Ok((of.clone(), secret(sources, of)?));
+    let secrets = http.key_refs().into_iter().map(read).collect::<Result<_, CredentialsError>>()?;
+    let account = http.auth.as_ref().and_then(HttpAuthSpec::account_ref);
+    Ok(Accessed {
+        rules: Rules::Described(Arc::clone(description.rules())),
+        url: Some(http.url.clone()),
+        place: String::new(),
+        parts: Parts::Http {
+            description: serde_json::to_vec(http).unwrap_or_default(),
+            spec: Arc::new(http.clone()),
+            secrets,
+        },
+        principal: account.map(|of| text(sources, of)).transpose()?,
+    })
 }
 
 impl Accessed {
     fn simple(provider: Provider, url: Option<String>, parts: Parts) -> Self {
-        Self { provider, url, place: String::new(), parts, principal: None }
+        Self { rules: Rules::BuiltIn(provider), url, place: String::new(), parts, principal: None }
     }
 }
 
@@ -192,6 +226,9 @@ impl Parts {
                     token_file: token_file.clone(),
                 },
             },
+            Self::Http { spec, secrets, .. } => {
+                Access::Http(HttpAccess { spec: Arc::clone(spec), secrets: secrets.clone() })
+            }
         }
     }
 
@@ -211,6 +248,10 @@ impl Parts {
                 vec![b"approle", mount.as_bytes(), role_id.as_bytes(), secret_id.expose()]
             }
             Self::VaultKubernetes { mount, role, .. } => vec![b"kubernetes", mount.as_bytes(), role.as_bytes()],
+            // The description too: what is written differently has a client of its own.
+            Self::Http { description, secrets, .. } => {
+                std::iter::once(&description[..]).chain(secrets.iter().map(|(_, secret)| secret.expose())).collect()
+            }
         }
     }
 }

@@ -34,7 +34,7 @@ impl Pass<'_> {
                     namespace: &self.key.namespace,
                     allows: &allows,
                 });
-                let naming = Naming { provider: handle.provider, prefix, connection: &handle.display };
+                let naming = Naming { rules: &handle.rules, prefix, connection: &handle.display };
                 desired::names(&self.vs.spec, &naming)
             }
             (None, false) => return self.match_by_key(&display),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::Method;
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -185,14 +185,10 @@ impl VaultLogin {
     /// `None`: it was refused.
     async fn renew_self(&self, http: &Http, old: &Token) -> Result<Option<Auth>, CallError> {
         let url = http.url("/v1/auth/token/renew-self", &[]);
-        let request = Request {
-            operation: Operation::Login,
-            method: Method::POST,
-            url,
-            body: json_body(Operation::Login, &json!({}))?,
-        };
+        let body = json_body(Operation::Login, &json!({}))?;
+        let request = Request::new(Operation::Login, Method::POST, url, body);
         let ticket = old.ticket();
-        let answer = http.send(&request, Some((&ticket.name, &ticket.value))).await?;
+        let answer = http.send(&request, &ticket.headers).await?;
         if in_trouble(&answer) {
             return Err(status::refusal(Some(Provider::Vault), &answer, Timestamp::now()));
         }
@@ -206,9 +202,9 @@ async fn look_up(http: &Http, token: &SecretValue, serial: u64) -> Result<Token,
     let value = token_header(token).ok_or_else(|| own_fault("the token cannot stand in a header"))?;
     let mut token = Token { value, serial, ends: None, renew_at: None, renewable: false, lifetime: Duration::ZERO };
     let url = http.url("/v1/auth/token/lookup-self", &[]);
-    let request = Request { operation: Operation::Login, method: Method::GET, url, body: Body::None };
+    let request = Request::new(Operation::Login, Method::GET, url, Body::None);
     let ticket = token.ticket();
-    let answer = http.send(&request, Some((&ticket.name, &ticket.value))).await?;
+    let answer = http.send(&request, &ticket.headers).await?;
     if answer.status.is_success() {
         if let Ok(looked) = serde_json::from_slice::<Looked>(answer.body_or_empty()) {
             token.prolong(looked.data.ttl, looked.data.renewable);
@@ -226,8 +222,8 @@ async fn log_in(http: &Http, mount: &str, body: &serde_json::Value, serial: u64)
     let segments: Vec<&str> = mount.split('/').chain(["login"]).collect();
     let url = http.url("/v1/auth", &segments);
     let body = json_body(Operation::Login, body)?;
-    let request = Request { operation: Operation::Login, method: Method::POST, url, body };
-    let answer = http.send(&request, None).await?;
+    let request = Request::new(Operation::Login, Method::POST, url, body);
+    let answer = http.send(&request, &HeaderMap::new()).await?;
     if !answer.status.is_success() {
         return Err(status::refusal(Some(Provider::Vault), &answer, Timestamp::now()));
     }
@@ -246,7 +242,8 @@ async fn log_in(http: &Http, mount: &str, body: &serde_json::Value, serial: u64)
 
 impl Token {
     fn ticket(&self) -> Ticket {
-        Ticket { name: HeaderName::from_static("x-vault-token"), value: self.value.clone(), serial: self.serial }
+        let name = HeaderName::from_static("x-vault-token");
+        Ticket { headers: HeaderMap::from_iter([(name, self.value.clone())]), serial: self.serial }
     }
 
     fn is_fresh(&self) -> bool {

@@ -96,6 +96,8 @@ pub struct RemoteHandle {
 pub enum Event {
     /// A complete list. Not visible to anybody before [`RemoteHandle::publish`].
     Listed(Arc<Snapshot>),
+    /// A list failed.
+    Failed,
     /// Health, breaker or limit changed.
     Changed,
 }

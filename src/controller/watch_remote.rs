@@ -33,7 +33,11 @@ pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
         });
         remote
             .run(named, move |event| match event {
-                Event::Listed(snapshot) => judge(&ctx, &seen, &snapshot),
+                Event::Listed(snapshot) => {
+                    ctx.metrics.probe(true);
+                    judge(&ctx, &seen, &snapshot);
+                }
+                Event::Failed => ctx.metrics.probe(false),
                 Event::Changed => changed(&ctx, &seen),
             })
             .await;

@@ -123,7 +123,10 @@ async fn b33_key_pairs(kind: Kind) {
     let remote = scene.remote(kind).await;
     scene.connect(&remote).await;
     let key = |key: &str, generate: Value| json!({"key": key, "remoteName": kind.name(&key.to_lowercase()), "valueFrom": {"generate": generate}});
+    let public = |of: &str| json!({"key": format!("{of}.pub"), "push": false, "valueFrom": {"template": format!("{{{{ {of} | public_key }}}}")}});
     let data = json!([
+        public("SSH"),
+        public("EC"),
         key("SSH", json!({"sshKey": {"comment": "deploy@shop"}})),
         key("RSA", json!({"rsaKey": {"keySize": 2048}})),
         key("EC", json!({"ecKey": {"curve": "P384"}})),
@@ -140,6 +143,9 @@ async fn b33_key_pairs(kind: Kind) {
         assert!(value.starts_with(begins));
         assert_eq!(remote.value(&kind.name(&name.to_lowercase())), Some(value));
     }
+    let text = |key: &str| String::from_utf8(shown.secret_value(key).unwrap()).unwrap();
+    assert!(text("SSH.pub").starts_with("ssh-ed25519 AAAA") && text("SSH.pub").ends_with(" deploy@shop"));
+    assert!(text("EC.pub").starts_with("-----BEGIN PUBLIC KEY-----"));
     let bad =
         json!({"connectionRef": {"name": kind.member()}, "data": [key("RSA", json!({"rsaKey": {"keySize": 1024}}))]});
     let refused = scene.try_create("VaultSecret", "bad", json!({"spec": bad})).await.unwrap_err().to_string();

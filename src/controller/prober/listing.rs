@@ -123,7 +123,10 @@ impl RemoteHandle {
                 })));
                 self.went_well(ended, on);
             }
-            Err(error) => self.went_wrong(&error, on),
+            Err(error) => {
+                on(Event::Failed);
+                self.went_wrong(&error, on);
+            }
         }
     }
 

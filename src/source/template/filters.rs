@@ -13,7 +13,7 @@ use super::{MOST_VALUE, encode, pem, text};
 pub(super) const TESTS: [&str; 6] = ["defined", "undefined", "none", "string", "startingwith", "endingwith"];
 
 /// The filters.
-const FILTERS: [&str; 27] = [
+const FILTERS: [&str; 28] = [
     "b64decode",
     "b64encode",
     "base64url",
@@ -34,6 +34,7 @@ const FILTERS: [&str; 27] = [
     "netrc",
     "pem_certs",
     "pem_key",
+    "public_key",
     "replace",
     "split",
     "string",
@@ -143,6 +144,7 @@ pub(super) fn install(environment: &mut Environment<'static>, taint: &Taint) {
     add_text(environment, "netrc", encode::netrc);
     add_text(environment, "pem_certs", pem::certificates);
     add_text(environment, "pem_key", pem::private_key);
+    add_text(environment, "public_key", pem::public_key);
     add_bytes(environment, "b64encode", encode::b64encode);
     add_bytes(environment, "base64url", encode::base64url);
     add_bytes(environment, "urlencode", encode::urlencode);

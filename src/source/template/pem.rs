@@ -44,6 +44,15 @@ pub(super) fn certificates(bundle: &str) -> Result<String, &'static str> {
     if all.is_empty() { Err("there is no certificate in it") } else { Ok(all) }
 }
 
+/// The public half of a private key.
+pub(super) fn public_key(private: &str) -> Result<String, &'static str> {
+    let public = crate::source::generate::public_half(&private.into());
+    match public.as_ref().map(crate::value::SecretValue::expose_str) {
+        Ok(Some(text)) => Ok(text.to_owned()),
+        _ => Err("is no unencrypted private key in OpenSSH or PKCS#8 PEM form (ed25519, RSA, EC P-256 or P-384)"),
+    }
+}
+
 /// The private key.
 pub(super) fn private_key(bundle: &str) -> Result<String, &'static str> {
     let all = blocks(bundle)?;

@@ -21,7 +21,7 @@ fn no_filter_tells_a_value() {
         format!("-----BEGIN CERTIFICATE-----\n{PLANTED}\n-----END X{PLANTED}-----"),
     ];
     let filters = "b64decode b64encode base64url capitalize d default dotenv first indent int items join json last length lines lower \
-                   netrc pem_certs pem_key replace split string trim upper urlencode yaml";
+                   netrc pem_certs pem_key public_key replace split string trim upper urlencode yaml";
     let arguments =
         ["", "(A)", "('hunter2SECRET', A)", "(A, A, A, A)", "(hunter2SECRET=A)", "(first=A)", "([A])", "(-1)", "(B)"];
     let inputs = ["A", "B", "[A]", "{A: B}", "none", "nothing", "values", "A|split", "[B]", "'hunter2SECRET'"];

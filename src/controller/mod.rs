@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod desired;
 pub mod entries;
 pub mod events;
+pub mod guard;
 pub mod keys;
 pub mod namespaces;
 pub mod object;

@@ -9,7 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
 use kube::Resource;
 use kube::api::Api;
-use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::core::NamespaceResourceScope;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::controller::changes::Changes;
 use crate::controller::context::{Context, Settings};
 use crate::controller::events::Events;
+use crate::controller::guard::Guarded;
 use crate::controller::keys::Wake;
 use crate::controller::store::{Change, Store, watch};
 use crate::controller::{connection, reconcile, scrape, sealing, watch_metadata, worker};
@@ -369,7 +370,7 @@ where
     };
     let count = places.len();
     for place in places {
-        let api: Api<DeserializeGuard<K>> = match &place {
+        let api: Api<Guarded<K>> = match &place {
             Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
             None => Api::all(ctx.client.clone()),
         };

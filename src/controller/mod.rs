@@ -16,6 +16,7 @@ pub mod events;
 pub mod fields;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod guard;
 pub mod keys;
 pub mod namespaces;
 pub mod object;

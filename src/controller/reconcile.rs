@@ -277,7 +277,13 @@ fn be_patient(pass: &mut Pass<'_>) -> Option<Duration> {
     }
     let since = *pass.state.waiting_since.get_or_insert(pass.now);
     let until = after(since, PATIENCE);
-    (pass.now < until).then(|| pass.ctx.clock.until(until).max(Duration::from_millis(1)))
+    if pass.now >= until {
+        return None;
+    }
+    // A connection that is read for the first time wakes its objects; a remote that is listed, those that are barred.
+    pass.look_again(until);
+    wait_for_remote(pass);
+    pass.next.map(|at| pass.ctx.clock.until(at).max(Duration::from_millis(1)))
 }
 
 /// Whether some value has to be read: a row is not known to be as it should be, or the target is not in place.

@@ -8,7 +8,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::StreamExt as _;
 use kube::api::Api;
-use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{Event, watcher};
 use kube::{Resource, ResourceExt as _};
@@ -17,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::WatchBackoff;
+use super::guard::Guarded;
 use super::watch_metadata::{config, watch_error};
 use crate::remote::lane::ObjectKey;
 
@@ -90,7 +90,7 @@ impl<K> Store<K> {
 
 /// Watches a kind through one API (one namespace, or all), for ever; tells `listed` once the first list is complete.
 pub async fn watch<K>(
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Guarded<K>>,
     namespace: Option<String>,
     store: Arc<Store<K>>,
     on: impl Fn(Change<K>) + Send,
@@ -102,7 +102,7 @@ pub async fn watch<K>(
     let stream = watcher(api, config()).backoff(WatchBackoff::default());
     let mut stream = std::pin::pin!(stream.take_until(end.cancelled_owned()));
     let mut held: HashSet<ObjectKey> = HashSet::new();
-    let apply = |object: DeserializeGuard<K>| {
+    let apply = |object: Guarded<K>| {
         let key = ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any());
         match object.0 {
             Ok(mut object) => {

@@ -24,7 +24,7 @@ const WATCH_SECONDS: u32 = 120;
 /// Options of all watches.
 #[must_use]
 pub fn config() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS).page_size(100)
+    watcher::Config::default().timeout(WATCH_SECONDS).page_size(250)
 }
 
 /// Watches the objects of a kind, in one namespace or in all, for ever. Tells `listed` once the first list is complete.

@@ -28,6 +28,8 @@ use crate::sync::transition::Write;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a value that is overdue to be made anew is looked at.
 const OVERDUE: Duration = Duration::from_secs(10);
+/// The same for an object that was as it should be when it was looked at last: a start may take long, and changes nothing.
+const PATIENCE_AT_A_START: Duration = Duration::from_secs(15);
 /// How long a list is waited for before the status says so, when nothing is wrong with the values: it may wait for the budget.
 const PATIENCE_FOR_LISTS: Duration = Duration::from_secs(10);
 
@@ -276,7 +278,7 @@ fn be_patient(pass: &mut Pass<'_>) -> Option<Duration> {
         return None;
     }
     let since = *pass.state.waiting_since.get_or_insert(pass.now);
-    let until = after(since, PATIENCE);
+    let until = after(since, if was_ready(pass) { PATIENCE_AT_A_START } else { PATIENCE });
     if pass.now >= until {
         return None;
     }
@@ -284,6 +286,14 @@ fn be_patient(pass: &mut Pass<'_>) -> Option<Duration> {
     pass.look_again(until);
     wait_for_remote(pass);
     pass.next.map(|at| pass.ctx.clock.until(at).max(Duration::from_millis(1)))
+}
+
+/// Whether the status says that this generation is as it should be.
+fn was_ready(pass: &Pass<'_>) -> bool {
+    let Some(status) = &pass.vs.status else { return false };
+    let ready =
+        |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| c.type_ == "Ready" && c.status == "True";
+    status.observed_generation == pass.vs.metadata.generation && status.conditions.iter().any(ready)
 }
 
 /// Whether some value has to be read: a row is not known to be as it should be, or the target is not in place.

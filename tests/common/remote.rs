@@ -82,6 +82,11 @@ macro_rules! each {
     };
 }
 
+/// Whether every connection of this run describes its remote: all of the suite can be run over descriptions.
+fn all_described() -> bool {
+    std::env::var_os("VAULTSECRET_TESTS_DESCRIBED").is_some()
+}
+
 /// Points every reference to a key of a Secret at that Secret.
 fn rename_refs(of: &mut Value, secret_name: &str) {
     match of {
@@ -117,7 +122,7 @@ impl Remote {
         listen_apart(&mut options.listen);
         let remote = Kelvin::start(options).await.unwrap();
         remote.add_client(CREDENTIAL, secret, DEFAULT_TENANT);
-        Self { running: Running::Kelvin(remote), secret: secret.to_owned(), described: false }
+        Self { running: Running::Kelvin(remote), secret: secret.to_owned(), described: all_described() }
     }
 
     /// Starts a Dreadnode with these switches.
@@ -125,7 +130,7 @@ impl Remote {
         listen_apart(&mut options.listen);
         let remote = Dreadnode::start(options).await.unwrap();
         remote.add_key(CREDENTIAL, secret, DEFAULT_TENANT);
-        Self { running: Running::Dreadnode(remote), secret: secret.to_owned(), described: false }
+        Self { running: Running::Dreadnode(remote), secret: secret.to_owned(), described: all_described() }
     }
 
     /// Starts a Mixpeek with these switches.
@@ -133,7 +138,7 @@ impl Remote {
         listen_apart(&mut options.listen);
         let remote = Mixpeek::start(options).await.unwrap();
         remote.add_key(CREDENTIAL, secret, DEFAULT_TENANT, &["admin"]);
-        Self { running: Running::Mixpeek(remote), secret: secret.to_owned(), described: false }
+        Self { running: Running::Mixpeek(remote), secret: secret.to_owned(), described: all_described() }
     }
 
     /// The same, for connections that describe it (`examples/http`) instead of naming the provider that is built in.

@@ -170,13 +170,32 @@ fn http_access(http: &HttpSpec, sources: &Sources) -> Result<Accessed, Credentia
         rules: Rules::Described(Arc::clone(description.rules())),
         url: Some(http.url.clone()),
         place: String::new(),
-        parts: Parts::Http {
-            description: serde_json::to_vec(http).unwrap_or_default(),
-            spec: Arc::new(http.clone()),
-            secrets,
-        },
+        parts: Parts::Http { description: words(http), spec: Arc::new(http.clone()), secrets },
         principal: account.map(|of| text(sources, of)).transpose()?,
     })
+}
+
+/// What is said to the API, without where the credentials come from: two connections that say the same with one key share
+/// what the remote allows.
+fn words(http: &HttpSpec) -> Vec<u8> {
+    fn forget_refs(of: &mut serde_json::Value) {
+        match of {
+            serde_json::Value::Object(fields) => {
+                fields.retain(|name, _| !name.ends_with("Ref"));
+                fields.values_mut().for_each(forget_refs);
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(forget_refs),
+            _ => {}
+        }
+    }
+    let mut said = serde_json::to_value(http).unwrap_or_default();
+    let auth = said.get_mut("auth").map(|auth| {
+        // Which way of authorisation it is stays.
+        let kind = auth.as_object().and_then(|fields| fields.keys().next().cloned());
+        forget_refs(auth);
+        kind
+    });
+    serde_json::to_vec(&(said, auth)).unwrap_or_default()
 }
 
 impl Accessed {
@@ -269,4 +288,34 @@ fn text(sources: &Sources, of: &KeyRef) -> Result<String, CredentialsError> {
     let value = secret(sources, of)?;
     let text = value.expose_str().map(|t| t.trim_end_matches(['\r', '\n']).to_owned());
     text.ok_or_else(|| CredentialsError::Missing(format!("Secret {:?}: key {:?} is not text", of.name, of.key)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn said(auth: Value, path: &str) -> Vec<u8> {
+        let spec = json!({
+            "url": "https://a.example", "auth": auth,
+            "create": {"path": path, "json": {"aRef": "{{ name }}", "v": "{{ value }}"}},
+            "update": {"path": "/s/{{ name }}", "json": {"v": "{{ value }}"}},
+            "delete": {"path": "/s/{{ name }}"},
+            "list": {"path": "/s", "items": "", "entry": {"name": ""}},
+        });
+        words(&serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn two_who_say_the_same_say_the_same_wherever_their_keys_are() {
+        let of = |name: &str| json!({"name": name, "key": "k"});
+        let header = |name: &str| json!({"headers": [{"name": "x-key", "valueRef": of(name)}]});
+        assert_eq!(said(header("one"), "/s"), said(header("two"), "/s"));
+        assert_eq!(said(json!({"bearerTokenRef": of("one")}), "/s"), said(json!({"bearerTokenRef": of("two")}), "/s"));
+        assert_ne!(said(header("one"), "/s"), said(json!({"bearerTokenRef": of("one")}), "/s"));
+        assert_ne!(said(header("one"), "/s"), said(header("one"), "/t"));
+        assert!(String::from_utf8(said(header("one"), "/s")).unwrap().contains("aRef"), "bodies stay as they are");
+    }
 }

@@ -139,15 +139,6 @@ pub fn settle(spec: &ConnectionSpec, provider: Provider) -> Duration {
     given.unwrap_or_else(|| Duration::from_secs(60).max(timeout(spec, provider) * 3))
 }
 
-/// D, or longer, where it is not known which provider it is.
-#[must_use]
-pub fn settle_at_most(spec: &ConnectionSpec) -> Duration {
-    const LONG: Duration = Duration::from_secs(600);
-    let limits = spec.limits.clone().unwrap_or_default();
-    let timeout = limits.timeout.as_ref().map(GoDuration::get).unwrap_or_default();
-    limits.settle.as_ref().map(GoDuration::get).unwrap_or_else(|| LONG.max(timeout * 3))
-}
-
 /// Reads what a connection needs.
 ///
 /// # Errors

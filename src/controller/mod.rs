@@ -44,10 +44,13 @@ pub mod watch_remote;
 pub mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::ResourceExt as _;
 
 use crate::api::VaultSecret;
+use crate::api::connection::ConnectionSpec;
+use crate::api::duration::GoDuration;
 use crate::api::vault_secret::ConnectionKind;
 use context::Context;
 use entries::{Claim, EntryId};
@@ -167,7 +170,7 @@ fn ledger_claim(ctx: &Context, vs: &VaultSecret, row: &Row, now: jiff::Timestamp
 struct Behind {
     base: Arc<str>,
     incarnation: u64,
-    settle: std::time::Duration,
+    settle: Duration,
     signal: DriftSignal,
 }
 
@@ -188,10 +191,18 @@ impl Behind {
         Some(Self {
             base: shown.status.remote?.into(),
             incarnation: shown.status.incarnation.unwrap_or_default(),
-            settle: credentials::settle_at_most(&shown.spec),
+            settle: settle_at_most(&shown.spec),
             signal: if presence { DriftSignal::Presence } else { DriftSignal::Timestamp },
         })
     }
+}
+
+/// D, or longer, where it is not known which provider it is.
+fn settle_at_most(spec: &ConnectionSpec) -> Duration {
+    const LONG: Duration = Duration::from_secs(600);
+    let limits = spec.limits.clone().unwrap_or_default();
+    let timeout = limits.timeout.as_ref().map(GoDuration::get).unwrap_or_default();
+    limits.settle.as_ref().map(GoDuration::get).unwrap_or_else(|| LONG.max(timeout * 3))
 }
 
 #[cfg(test)]

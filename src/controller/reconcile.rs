@@ -136,6 +136,10 @@ async fn run(
         values = Some(values::read(&pass).await?);
         choice = choose(&mut pass, values.as_ref());
     }
+    if values.as_ref().is_some_and(|read| values::leaves_unnamed(&pass, read, &choice.due)) {
+        values = Some(values::read(&pass).await?);
+        choice = choose(&mut pass, values.as_ref());
+    }
     note_values(&mut pass, values.as_ref());
     match &values {
         Some(values) if values.refused => {

@@ -1,10 +1,11 @@
 //! The values of a VaultSecret: read once at the start of a pass that needs them, gone with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::choose::Due;
 use super::connections::ConnectionHandle;
 use super::desired::{Issue, check};
 use super::entries::EntryId;
@@ -22,6 +23,7 @@ use crate::source::escrow::{self, EntryId as EscrowEntry, EscrowError, WantedVal
 use crate::source::reference::{Namespaced, SourceError, SourceKind, SourceRef, Sources, read_all};
 use crate::sync::ledger::{EntryState, Row};
 use crate::sync::snapshot::counts;
+use crate::sync::transition::Write;
 use crate::value::SecretValue;
 
 /// The version of a value that stands in the spec: the generation tells when it changes.
@@ -47,6 +49,8 @@ pub struct Values {
     pub previous: BTreeMap<String, SecretValue>,
     /// When the next of the generated values is due to be made anew.
     pub next_rotation: Option<Timestamp>,
+    /// Entries that the escrow names as those that its values are made for.
+    pub named: Vec<EscrowEntry>,
     /// The API server refused something, and nothing tells when it does so no more.
     pub refused: bool,
 }
@@ -120,7 +124,8 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
     let namespaced = Namespaced::new(pass.ctx.client.clone(), &*pass.key.namespace);
     let sources = limited(read_all(&namespaced, references.iter().flatten().cloned())).await?;
     note_versions(pass, &sources, &before);
-    let escrow = match escrow(pass).await {
+    let wanted = wanted_values(pass);
+    let escrow = match escrow(pass, &wanted).await {
         Ok(escrow) => Ok(escrow),
         Err(ReadError::Escrow(EscrowError::Api(error))) if is_refused(&error) => {
             Err(Issue::new(Reason::SourceMissing, error.to_string()))
@@ -167,7 +172,20 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
     let escrow = escrow.ok().flatten().unwrap_or_default();
     let inherited = escrow.made_for_entries.into_iter().collect();
     let (previous, next_rotation) = (escrow.previous, escrow.next_rotation);
-    Ok(Values { by_index, inherited, previous, next_rotation, refused })
+    let named = wanted.into_iter().flat_map(|value| value.entries).collect();
+    Ok(Values { by_index, inherited, named, previous, next_rotation, refused })
+}
+
+/// Whether a generated value is about to leave for an entry that the escrow does not name yet: a list has come, or it was taken over,
+/// since the values were read. A later object of this name would not know it for its own.
+#[must_use]
+pub fn leaves_unnamed(pass: &Pass<'_>, values: &Values, due: &[Due]) -> bool {
+    due.iter().filter(|one| one.write != Write::Delete).any(|one| {
+        let row = &pass.rows[one.row];
+        let entry = pass.vs.spec.data.iter().find(|e| Some(&e.key) == row.key.as_ref());
+        let generated = entry.and_then(|e| e.value_from.as_ref()).is_some_and(|from| from.generate.is_some());
+        generated && !values.named.iter().any(|e| (&*e.connection, &*e.remote_name) == row.id())
+    })
 }
 
 /// Whether the API server will say the same again until a person mends it.
@@ -207,8 +225,7 @@ pub(super) fn gate(pass: &Pass<'_>, entry: &DataEntry, raw: SecretValue, version
     Ok(Value { raw, text, version })
 }
 
-async fn escrow(pass: &Pass<'_>) -> Result<Option<escrow::Escrow>, ReadError> {
-    let wanted = wanted_values(pass);
+async fn escrow(pass: &Pass<'_>, wanted: &[WantedValue]) -> Result<Option<escrow::Escrow>, ReadError> {
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -216,7 +233,7 @@ async fn escrow(pass: &Pass<'_>) -> Result<Option<escrow::Escrow>, ReadError> {
     let of = Ref::secret(&pass.key.namespace, &escrow_name(&pass.key.name));
     let before = pass.ctx.refs.known(&of);
     let ledger = Ledger(pass);
-    let ensured = escrow::ensure(pass.ctx.client.clone(), &owner, &wanted, &ledger, crate::clock::to_seconds(pass.now));
+    let ensured = escrow::ensure(pass.ctx.client.clone(), &owner, wanted, &ledger, crate::clock::to_seconds(pass.now));
     let made = tokio::time::timeout(CALL_LIMIT, ensured)
         .await
         .map_err(|_| ReadError::Api("the API server did not answer in time".to_owned()))??;
@@ -235,12 +252,15 @@ fn escrow_owner(pass: &Pass<'_>) -> escrow::Owner {
     }
 }
 
-/// Rows are about to go out of the ledger: what the escrow says of their entries must not outlive them.
+/// Rows are about to go out of the ledger, these and those that another remote behind their connection has put out already: what
+/// the escrow says of their entries must not outlive them.
 ///
 /// # Errors
 /// When the API server fails: the rows stay then.
 pub async fn give_up(pass: &Pass<'_>, going: impl Iterator<Item = usize>) -> Result<(), ReadError> {
-    let going: Vec<(&str, &str)> = going.map(|row| pass.rows[row].id()).collect();
+    let there: HashSet<(&str, &str)> = pass.rows.iter().map(Row::id).collect();
+    let before = ledger(pass).iter().map(Row::id).filter(|id| !there.contains(id));
+    let going: Vec<(&str, &str)> = going.map(|row| pass.rows[row].id()).chain(before).collect();
     if going.is_empty() || pass.is_deleting() {
         // The index of an object that goes is the next one's, of the same name, to read.
         return Ok(());
@@ -255,10 +275,15 @@ pub async fn give_up(pass: &Pass<'_>, going: impl Iterator<Item = usize>) -> Res
     }
 }
 
+/// The ledger as it was read.
+fn ledger<'p>(pass: &'p Pass<'_>) -> &'p [Row] {
+    pass.vs.status.as_ref().map(|status| status.entries.as_slice()).unwrap_or_default()
+}
+
 /// Whether an entry that was picked up with an escrow is in this object's own ledger by now, or gone.
 fn is_settled(pass: &Pass<'_>, entry: &EscrowEntry) -> bool {
     let id = (&*entry.connection, &*entry.remote_name);
-    if pass.rows.iter().any(|row| row.id() == id && row.holds()) {
+    if pass.rows.iter().chain(ledger(pass)).any(|row| row.id() == id && row.holds()) {
         return true;
     }
     let connection = ConnectionKey::parse(&entry.connection, &pass.key.namespace);

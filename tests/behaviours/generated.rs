@@ -99,6 +99,29 @@ async fn b33_escrow_outlives_its_object_under_retain(kind: Kind) {
     assert!(made.remote.history(&made.entry).iter().all(|value| *value == made.value));
 }
 
+/// An entry that was taken over is known to the next of this name like one that was made.
+async fn b33_entry_that_was_taken_over_is_inherited(kind: Kind) {
+    let scene = Scene::new("b33-taken").await;
+    let remote = scene.remote(kind).await;
+    scene.connect(&remote).await;
+    let entry = kind.name("password");
+    remote.foreign_put(&entry, "theirs");
+    let spec = |policy: &str| {
+        json!({"connectionRef": {"name": kind.member()}, "adoptionPolicy": policy,
+               "data": [generated("PASSWORD", &entry, 1)]})
+    };
+    scene.vault_secret("app", spec("TakeOver")).await;
+    scene.ready("app").await;
+    let value = remote.value(&entry).unwrap();
+    scene.secret_text(&value);
+    assert_ne!(value, "theirs");
+    scene.delete("VaultSecret", "app").await;
+    scene.gone("VaultSecret", "app").await;
+    scene.vault_secret("app", spec("Refuse")).await;
+    scene.ready("app").await;
+    assert_eq!(remote.value(&entry), Some(value));
+}
+
 /// What was picked up with an escrow is ours once: forgotten after that, it is somebody else's like any other.
 async fn b33_inherited_entry_is_inherited_once(kind: Kind) {
     let scene = Scene::new("b33-once").await;
@@ -206,5 +229,6 @@ for_each_remote!(
     b33_escrow_outlives_its_object_under_retain,
     b33_escrow_goes_under_delete,
     b33_inherited_entry_is_inherited_once,
+    b33_entry_that_was_taken_over_is_inherited,
     b33_kinds_of_value,
 );

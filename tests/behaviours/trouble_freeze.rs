@@ -202,7 +202,7 @@ async fn b25_another_key(kind: Kind) {
 /// Many requests time out before: that something of ours may still land explains no empty tenant.
 async fn b25_another_tenant_after_timeouts(kind: Kind) {
     let scene = Scene::new("b25-timeouts").await;
-    let filled = filled(&scene, kind, json!({"limits": {"timeout": "1s", "settle": "120s"}})).await;
+    let filled = filled(&scene, kind, json!({"limits": {"settle": "120s"}})).await;
     filled.remote.faults().add(Fault::new(Action::Hang(None)).on(Op::Update));
     scene.annotate("VaultSecret", "many", "vaultsecret.dev/force-push", "now").await;
     let unsettled = |app: &Object| app.rows().iter().all(|row| !row.text("/attempt/unsettledSince").is_empty());

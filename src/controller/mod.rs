@@ -85,16 +85,25 @@ pub fn rows_of(ctx: &Context, key: &ConnectionKey) -> usize {
         .count()
 }
 
-/// Puts the ledgers of all VaultSecrets of a connection into the index, before any of them is reconciled through it: who holds
-/// an entry has to be known before anybody claims it.
+/// Puts the ledgers of all VaultSecrets of a connection into the index, and the names that they want, before any of them is
+/// reconciled through it: who holds an entry, and who is the oldest that wants it, has to be known before anybody claims it.
 pub fn index_objects_of(ctx: &Context, key: &ConnectionKey) {
     let display = key.display();
     let now = ctx.clock.now();
     for vs in ctx.vault_secrets.all().iter().filter(|vs| concerns(vs, key, &display)) {
         let object = key_of(vs);
-        let claims = ledger_claims(ctx, vs, now);
+        let mut claims = ledger_claims(ctx, vs, now);
+        let wanted = pass::wanted_claims(ctx, vs, now);
+        claims.extend(
+            wanted.into_iter().filter(|w| !claims.iter().any(|held| held.entry == w.entry)).collect::<Vec<_>>(),
+        );
         if !claims.is_empty() {
-            for freed in ctx.entries.set(&object, claims) {
+            let mut freed = ctx.entries.set(&object, claims);
+            if ctx.vault_secrets.get(&object).is_none() {
+                // It went just now, and was taken out of the index before it was put in.
+                freed.extend(ctx.entries.remove(&object, now));
+            }
+            for freed in freed {
                 ctx.wake.object(freed);
             }
         }

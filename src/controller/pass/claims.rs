@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 
 use super::Pass;
-use crate::api::Reason;
-use crate::controller::desired::{self, Issue};
+use crate::api::{Reason, VaultSecret};
+use crate::controller::context::Context;
+use crate::controller::desired::{self, Issue, Naming};
 use crate::controller::entries::{Claim, EntryId, Expects};
+use crate::controller::key_of;
+use crate::controller::route::Route;
 use crate::remote::DriftSignal;
 use crate::sync::conflict::{Claimant, Hold};
 use crate::sync::ledger::{EntryState, Row};
@@ -111,4 +115,34 @@ pub fn expects(row: &Row, signal: DriftSignal) -> Option<Expects> {
         EntryState::Failed if row.is_ours() => Some(Expects::Listed),
         _ => None,
     }
+}
+
+/// What an object wants by its spec alone, before its first pass through a connection that was just read.
+#[must_use]
+pub fn wanted_claims(ctx: &Context, vs: &VaultSecret, now: Timestamp) -> Vec<Claim> {
+    let key = key_of(vs);
+    let route = Route::find(ctx, &key, vs);
+    let Some(handle) = route.handle.as_ref().filter(|_| vs.metadata.deletion_timestamp.is_none()) else {
+        return Vec::new();
+    };
+    let others = route.other_prefixes(ctx, &key.namespace);
+    let prefix = handle.prefix.as_deref().map(|p| desired::render_prefix(p, &key.namespace));
+    let claimant = Claimant {
+        created: vs.metadata.creation_timestamp.as_ref().map(|t| t.0),
+        uid: vs.uid().unwrap_or_default(),
+        name: key.to_string(),
+        hold: Hold::Named,
+        prefix: prefix.as_ref().map_or(0, String::len),
+    };
+    let naming = Naming { provider: handle.provider, prefix, others: &others, connection: &handle.display };
+    let names = desired::names(&vs.spec, &naming).into_iter().flatten().filter_map(Result::ok);
+    let claim = |name: String| Claim {
+        entry: EntryId { remote: Arc::clone(&handle.remote.base), name: name.into() },
+        claimant: claimant.clone(),
+        connection: Arc::clone(&handle.display),
+        expects: None,
+        read_at: now,
+        lingers_until: None,
+    };
+    names.map(claim).collect()
 }

@@ -23,11 +23,11 @@ demo: ## See the whole thing work: API server, three remotes, operator, examples
 
 test: test-unit ## Run every test: the pure ones first, then those against a real API server (ARGS=... for cargo test)
 	@$(DEVKIT) controlplane >/dev/null
-	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --workspace --test '*' $(ARGS)
+	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --workspace --no-fail-fast --test '*' $(ARGS)
 	$(CARGO) test --workspace --doc $(ARGS)
 
 test-unit: ## Run the tests that need no API server
-	$(CARGO) test --workspace --lib --bins $(ARGS)
+	$(CARGO) test --workspace --no-fail-fast --lib --bins $(ARGS)
 
 bench: ## Measure latency and cold start of the optimised operator against a real API server; prints figures
 	@$(DEVKIT) controlplane >/dev/null

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
 use kube::Resource;
 use kube::api::Api;
@@ -23,8 +24,9 @@ use crate::controller::events::Events;
 use crate::controller::guard::Guarded;
 use crate::controller::keys::Wake;
 use crate::controller::store::{Change, Store, watch};
-use crate::controller::{connection, reconcile, scrape, watch_metadata, worker};
+use crate::controller::{connection, reconcile, scrape, sealing, watch_metadata, worker};
 use crate::keyring;
+use crate::leader::{Candidate, Leadership};
 use crate::metrics::Metrics;
 use crate::server::{Gate, Readiness, Server};
 
@@ -33,6 +35,7 @@ const END_LIMIT: Duration = Duration::from_secs(25);
 
 /// What has to hold before the operator does its work.
 struct Gates {
+    readiness: Arc<Readiness>,
     api_server: Gate,
     key_ring: Gate,
     vault_secrets: Gate,
@@ -43,6 +46,7 @@ struct Gates {
 impl Gates {
     fn new(readiness: &Arc<Readiness>) -> Self {
         Self {
+            readiness: Arc::clone(readiness),
             api_server: readiness.gate("api server reached"),
             key_ring: readiness.gate("key ring loaded"),
             vault_secrets: readiness.gate("vaultsecrets listed"),
@@ -57,9 +61,6 @@ impl Gates {
 /// # Errors
 /// When it cannot start: no cluster, no key ring, an address that is taken.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
-    if args.leader_elect {
-        tracing::info!("leader election is not built yet: run one replica");
-    }
     let end = CancellationToken::new();
     let metrics = Metrics::new();
     let readiness = Readiness::new();
@@ -98,6 +99,85 @@ async fn client() -> anyhow::Result<Client> {
 
 async fn operate(args: RunArgs, metrics: Arc<Metrics>, gates: Gates, end: CancellationToken) -> anyhow::Result<()> {
     let client = client().await?;
+    if !args.leader_elect {
+        metrics.leads(true);
+        return lead(args, metrics, gates, end, client, Leadership::alone()).await;
+    }
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| names::OPERATOR.to_owned());
+    let candidate = Candidate::new(client.clone(), &args.operator_namespace, &host, args.lease_duration);
+    let Some((leadership, lease)) = campaign(&candidate, &args.operator_namespace, &gates, &metrics, &end).await?
+    else {
+        return Ok(());
+    };
+    metrics.leads(true);
+    // Renewed until the work is done and not only until its end is asked for: what is in flight is still ours.
+    let done = CancellationToken::new();
+    let keeping = leadership.clone();
+    let keeper = tokio::spawn({
+        let done = done.clone();
+        async move { candidate.keep(&keeping, lease, &done).await }
+    });
+    let result = tokio::select! {
+        result = lead(args, metrics, gates, end, client, leadership.clone()) => result,
+        // Another may write from now on: what is under way is dropped, not finished.
+        () = leadership.lost() => return Err(anyhow::anyhow!("the lease was lost: another replica may lead now")),
+    };
+    done.cancel();
+    let _ = keeper.await;
+    result
+}
+
+/// Waits until this replica leads; `None` when the process is to end meanwhile.
+async fn campaign(
+    candidate: &Candidate,
+    namespace: &str,
+    gates: &Gates,
+    metrics: &Metrics,
+    end: &CancellationToken,
+) -> anyhow::Result<Option<(Leadership, Lease)>> {
+    metrics.leads(false);
+    let mut told = String::new();
+    let won = candidate.campaign(end, |state| match state {
+        Ok(leader) => {
+            if told != leader {
+                tracing::info!(me = candidate.name(), leader, "standing by");
+                leader.clone_into(&mut told);
+            }
+            gates.readiness.stand_by(Some(leader));
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the lease is not known; it is tried again");
+            gates.readiness.stand_by(None);
+            gates.api_server.fail(error.to_string());
+        }
+    });
+    match won.await {
+        Ok(won) => {
+            if won.is_some() {
+                tracing::info!(me = candidate.name(), "leading");
+                gates.readiness.stand_by(None);
+            }
+            Ok(won)
+        }
+        Err(error) if error.kind == crate::kube_error::ApiErrorKind::NotFound => Err(anyhow::anyhow!(
+            "the operator's namespace {namespace} does not exist; create it, or set --operator-namespace"
+        )),
+        Err(error) => Err(anyhow::Error::new(error).context(format!(
+            "leader election needs get, create and update on leases.coordination.k8s.io in namespace {namespace}; allow it, or run \
+             one replica with --leader-elect=false"
+        ))),
+    }
+}
+
+/// Does the work of the replica that leads.
+async fn lead(
+    args: RunArgs,
+    metrics: Arc<Metrics>,
+    gates: Gates,
+    end: CancellationToken,
+    client: Client,
+    leadership: Leadership,
+) -> anyhow::Result<()> {
     let Some(keys) = start_up(&client, &args.operator_namespace, &gates, &end).await? else { return Ok(()) };
     let (objects, woken_objects) = mpsc::unbounded_channel();
     let (connections, woken_connections) = mpsc::unbounded_channel();
@@ -108,11 +188,13 @@ async fn operate(args: RunArgs, metrics: Arc<Metrics>, gates: Gates, end: Cancel
         max_retry_after: args.max_retry_after,
         workers: args.workers,
         safety_net: args.safety_net,
+        vault_token_file: args.vault_token_file,
     };
     let ctx = Arc::new(Context {
         events: Events::new(client.clone(), names::OPERATOR, std::env::var("HOSTNAME").ok()),
         client,
         clock: Clock::start(),
+        leadership,
         keys,
         vault_secrets: Arc::default(),
         vault_connections: Arc::default(),
@@ -121,8 +203,10 @@ async fn operate(args: RunArgs, metrics: Arc<Metrics>, gates: Gates, end: Cancel
         objects: crate::controller::object::Objects::default(),
         entries: crate::controller::entries::Entries::default(),
         refs: crate::controller::refs::Refs::default(),
+        sealing: crate::controller::sealing::Sealing::default(),
         connections: crate::controller::connections::Connections::default(),
         remotes: Mutex::new(HashMap::new()),
+        restarts: crate::controller::restart::RestartBudget::new(args.rollout_restarts_per_minute),
         wake: Wake { objects, connections },
         metrics: Arc::clone(&metrics),
         workers: Semaphore::new(settings.workers),
@@ -134,6 +218,7 @@ async fn operate(args: RunArgs, metrics: Arc<Metrics>, gates: Gates, end: Cancel
     if !watch_all(&ctx, &gates, &end).await {
         return Ok(());
     }
+    crate::controller::index_all(&ctx);
     let (on_objects, on_connections) = (Arc::clone(&ctx), Arc::clone(&ctx));
     let objects = worker::run(
         woken_objects,
@@ -248,7 +333,8 @@ async fn watch_all(ctx: &Arc<Context>, gates: &Gates, end: &CancellationToken) -
     }
     gates.connections.pass();
     let (listed, references) = mpsc::unbounded_channel();
-    let mut count = watch_metadata::spawn_refs(ctx, &listed, end);
+    let mut count = watch_metadata::spawn_refs(ctx, &listed, end) + 1;
+    tokio::spawn(sealing::watch(Arc::clone(ctx), listed.clone(), end.clone()));
     if ctx.settings.is_cluster_wide() {
         tokio::spawn(watch_metadata::watch_namespaces(Arc::clone(ctx), listed, end.clone()));
         count += 1;

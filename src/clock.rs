@@ -42,6 +42,12 @@ impl Clock {
     }
 }
 
+/// Cut to seconds, as times stand in an annotation.
+#[must_use]
+pub fn to_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 /// Cut to milliseconds, as times stand in a status.
 #[must_use]
 pub fn to_millis(at: Timestamp) -> Timestamp {

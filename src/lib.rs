@@ -7,6 +7,7 @@ pub mod clock;
 pub mod controller;
 pub mod keyring;
 pub mod kube_error;
+pub mod leader;
 pub mod metrics;
 pub mod projection;
 pub mod remote;

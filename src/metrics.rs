@@ -12,6 +12,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
@@ -64,6 +65,7 @@ pub struct Metrics {
     api_writes: Family<WriteLabels, Counter>,
     cleanup_abandoned: Counter,
     undecodable_objects: Family<KindLabel, Counter>,
+    leads: Gauge,
     scraped: Arc<scrape::Scraped>,
 }
 
@@ -78,6 +80,7 @@ impl Metrics {
         let api_writes = Family::default();
         let cleanup_abandoned = Counter::default();
         let undecodable_objects = Family::default();
+        let leads = Gauge::default();
         let scraped = Arc::new(scrape::Scraped::default());
         let build = BuildLabels { version: crate::cli::VERSION, commit: crate::cli::commit().unwrap_or("unknown") };
 
@@ -91,6 +94,8 @@ impl Metrics {
         registry.register("cleanup_abandoned", help, cleanup_abandoned.clone());
         let help = "Times that an object could not be read and was left alone";
         registry.register("undecodable_objects", help, undecodable_objects.clone());
+        let help = "Whether this replica leads: 1, or 0 while it stands by";
+        registry.register("leader", help, leads.clone());
         registry.register_collector(Box::new(Arc::clone(&scraped)));
         Arc::new(Self {
             registry,
@@ -100,6 +105,7 @@ impl Metrics {
             api_writes,
             cleanup_abandoned,
             undecodable_objects,
+            leads,
             scraped,
         })
     }
@@ -108,6 +114,11 @@ impl Metrics {
     /// was measured of others is dropped. Replaces an earlier one.
     pub fn on_scrape(&self, look: impl Fn() -> Scrape + Send + Sync + 'static) {
         self.scraped.look_with(Box::new(look));
+    }
+
+    /// This replica leads, or stands by.
+    pub fn leads(&self, leads: bool) {
+        self.leads.set(i64::from(leads));
     }
 
     /// A reconcile of a `vaultsecret` or a `connection` ended: `ok`, `error`, or `waiting` for what is not there yet.

@@ -43,6 +43,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub struct Readiness {
     gates: Mutex<Vec<(&'static str, Option<String>)>>,
+    /// Who leads, while this replica stands by.
+    leader: Mutex<Option<String>>,
 }
 
 /// One thing that must hold. It does not hold until [`Gate::pass`].
@@ -69,9 +71,21 @@ impl Readiness {
         Gate { readiness: Arc::clone(self), name }
     }
 
-    /// Whether every gate is open, and there is one.
+    /// This replica stands by, ready to take over from that leader; `None`: it leads, or there is no telling.
+    pub fn stand_by(&self, leader: Option<&str>) {
+        *self.leader.lock().unwrap_or_else(PoisonError::into_inner) = leader.map(str::to_owned);
+    }
+
+    fn leader(&self) -> Option<String> {
+        self.leader.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether this replica stands by, or every gate is open, and there is one.
     #[must_use]
     pub fn is_ready(&self) -> bool {
+        if self.leader().is_some() {
+            return true;
+        }
         let gates = self.gates();
         !gates.is_empty() && gates.iter().all(|(_, reason)| reason.is_none())
     }
@@ -88,6 +102,9 @@ impl Readiness {
 
     /// The answer to `/readyz`: closed gates with their reasons, or with `verbose` all gates.
     fn report(&self, verbose: bool) -> (bool, String) {
+        if let Some(leader) = self.leader() {
+            return (true, format!("[+] standing by: {leader} leads\nready\n"));
+        }
         let gates = self.gates().clone();
         let ready = !gates.is_empty() && gates.iter().all(|(_, reason)| reason.is_none());
         let mut text = String::new();

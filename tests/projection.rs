@@ -159,33 +159,42 @@ async fn the_escrow_holds() {
         delete_policy,
     };
     let wanted = |key: &str, epoch| WantedValue {
+        arrived: true,
         key: key.into(),
         generate: Generate { password: Some(Password::default()), epoch: Some(epoch), ..Generate::default() },
         entries: vec![EntryId { connection: "VaultConnection/k".into(), remote_name: key.into() }],
     };
-    let none = BTreeMap::new();
     let long = "k".repeat(253);
     let keys = [wanted("A", 1), wanted("A.previous", 1), wanted(".", 1), wanted("..x", 1), wanted(&long, 1)];
     for name in ["checkout".to_owned(), format!("{}.{}", "a".repeat(212), "b".repeat(40))] {
         let one = owner(&name, "u1", DeletionPolicy::Retain);
-        let all = futures::future::join_all((0..6).map(|_| escrow::ensure(client.clone(), &one, &keys, &none))).await;
+        let all = futures::future::join_all(
+            (0..6).map(|_| escrow::ensure(client.clone(), &one, &keys, &(), jiff::Timestamp::UNIX_EPOCH)),
+        )
+        .await;
         let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
         assert_eq!(all[0].values.len(), 5);
         assert!(all.iter().all(|e| e.values == all[0].values));
         assert_eq!(all.iter().filter(|e| e.wrote).count(), 1);
         let rotated: Vec<_> = keys.iter().map(|w| wanted(&w.key, 2)).collect();
-        let many =
-            futures::future::join_all((0..4).map(|_| escrow::ensure(client.clone(), &one, &rotated, &none))).await;
+        let many = futures::future::join_all(
+            (0..4).map(|_| escrow::ensure(client.clone(), &one, &rotated, &(), jiff::Timestamp::UNIX_EPOCH)),
+        )
+        .await;
         let many: Vec<_> = many.into_iter().map(Result::unwrap).collect();
         assert!(many.iter().all(|e| e.values == many[0].values && e.previous == all[0].values));
         let two = owner(&name, "u2", DeletionPolicy::Retain);
-        let picked = escrow::ensure(client.clone(), &two, &rotated, &none).await.unwrap();
+        let picked = escrow::ensure(client.clone(), &two, &rotated, &(), jiff::Timestamp::UNIX_EPOCH).await.unwrap();
         assert_eq!((picked.values, picked.made_for_entries.len()), (many[0].values.clone(), 5));
-        let again = escrow::ensure(client.clone(), &two, &rotated, &none).await.unwrap();
+        let again = escrow::ensure(client.clone(), &two, &rotated, &(), jiff::Timestamp::UNIX_EPOCH).await.unwrap();
         assert!(!again.wrote && again.made_for_entries.len() == 5);
         let three = owner(&name, "u2", DeletionPolicy::Delete);
-        assert!(escrow::ensure(client.clone(), &three, &rotated, &none).await.unwrap().wrote);
-        assert!(!escrow::ensure(client.clone(), &three, &rotated, &none).await.unwrap().wrote);
+        assert!(
+            escrow::ensure(client.clone(), &three, &rotated, &(), jiff::Timestamp::UNIX_EPOCH).await.unwrap().wrote
+        );
+        assert!(
+            !escrow::ensure(client.clone(), &three, &rotated, &(), jiff::Timestamp::UNIX_EPOCH).await.unwrap().wrote
+        );
     }
 }
 

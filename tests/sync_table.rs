@@ -4,7 +4,7 @@
 mod protocol;
 
 use protocol::{
-    Case, D, SKEW, absent, at, claimed, made_by_us, nothing, ours, present, stamped, unanswered, unsettled,
+    Case, D, SKEW, absent, at, claimed, made_by_us, marked, nothing, ours, present, stamped, unanswered, unsettled,
 };
 use vaultsecret_operator::sync::ledger::{EntryState, Row};
 use vaultsecret_operator::sync::plan::Decision::{
@@ -220,13 +220,14 @@ fn ours_and_unsettled() {
             ("a newer value: sent at once", Case { wanted: Some("b"), ..lost(nothing()) }, Update(Cause::Changed)),
             ("acknowledged since, a millisecond before D: wait", early.clone(), until(settled, EntryState::Confirming)),
             ("acknowledged since, at D", Case { now: settled, ..early }, due),
-            ("absent, begun before D, Reassert: create", lost(absent(settled - 1)), Create(Cause::Reassert)),
+            ("absent, begun before D: our own late delete", lost(absent(settled - 1)), Create(Cause::LateWrite)),
             (
-                "absent, begun before D, Report: missing",
+                "absent, begun before D, Report: our own late delete too",
                 report(lost(absent(settled - 1))),
-                Missing { contested: false },
+                Create(Cause::LateWrite),
             ),
-            ("absent, begun at D: nothing can land any more", lost(absent(settled)), Settle),
+            ("absent, begun at D: it landed before", lost(absent(settled)), Create(Cause::LateWrite)),
+            ("absent, begun at D, Report: it landed before", report(lost(absent(settled))), Create(Cause::LateWrite)),
         ]);
     }
     let case = |seen| Case::new(Some(unsettled(ours(true), since)), seen, true);
@@ -308,6 +309,7 @@ fn leaving_under_delete() {
         ("changed by somebody, made by us: delete", case(stamped(LATER, 0, 77)), Delete),
         ("made at the time of our version: delete", case(stamped(LATER, 0, 0)), Delete),
         ("made a millisecond later: a stranger's (F6)", case(stamped(LATER, 1, 1)), Forget(Parting::Stranger)),
+        ("marked as another's: a stranger's", case(marked(&stamped(LATER, 0, 0))), Forget(Parting::Stranger)),
         ("a list from before it left: another", before, snapshot(Some(LATER + 1), EntryState::Leaving)),
         (
             "by id: a 404 proves nothing without a list",

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::GoDuration;
+use super::http::HttpSpec;
+pub use super::vault_provider::{AppRoleSpec, KubernetesAuthSpec, VaultAuthSpec, VaultSpec};
 use super::vault_secret::KeyRef;
 
 /// How to reach a remote; for the VaultSecrets of one namespace.
@@ -22,8 +24,9 @@ use super::vault_secret::KeyRef;
     namespaced,
     status = "ConnectionStatus",
     derive = "PartialEq",
-    validation = Rule::new("[has(self.spec.kelvin), has(self.spec.dreadnode), has(self.spec.mixpeek)].filter(x, x).size() == 1").message("exactly one provider must be set: kelvin, dreadnode or mixpeek"),
-    validation = Rule::new("(has(self.spec.allowInsecureUrl) && self.spec.allowInsecureUrl) || (!(has(self.spec.kelvin) && self.spec.kelvin.url.startsWith('http://')) && !(has(self.spec.dreadnode) && has(self.spec.dreadnode.url) && self.spec.dreadnode.url.startsWith('http://')) && !(has(self.spec.mixpeek) && has(self.spec.mixpeek.url) && self.spec.mixpeek.url.startsWith('http://')))").message("an http:// url sends secrets in the clear; use https://, or set allowInsecureUrl: true for a test"),
+    validation = Rule::new("[has(self.spec.kelvin), has(self.spec.dreadnode), has(self.spec.mixpeek), has(self.spec.vault), has(self.spec.http)].filter(x, x).size() == 1").message("exactly one provider must be set: kelvin, dreadnode, mixpeek, vault or http"),
+    validation = Rule::new("(has(self.spec.allowInsecureUrl) && self.spec.allowInsecureUrl) || (!(has(self.spec.kelvin) && self.spec.kelvin.url.startsWith('http://')) && !(has(self.spec.dreadnode) && has(self.spec.dreadnode.url) && self.spec.dreadnode.url.startsWith('http://')) && !(has(self.spec.mixpeek) && has(self.spec.mixpeek.url) && self.spec.mixpeek.url.startsWith('http://')) && !(has(self.spec.vault) && self.spec.vault.url.startsWith('http://')) && !(has(self.spec.http) && self.spec.http.url.startsWith('http://')))").message("an http:// url sends secrets in the clear; use https://, or set allowInsecureUrl: true for a test"),
+    validation = Rule::new("!(has(self.spec.vault) && has(self.spec.vault.auth.kubernetes))").message("vault.auth.kubernetes is for a ClusterVaultConnection: it shows the operator's own identity to the url"),
     printcolumn(name = "Provider", type_ = "string", json_path = ".status.provider"),
     printcolumn(name = "Entries", type_ = "integer", json_path = ".status.entries"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
@@ -49,8 +52,8 @@ pub struct VaultConnectionSpec {
     shortname = "cvconn",
     status = "ConnectionStatus",
     derive = "PartialEq",
-    validation = Rule::new("[has(self.spec.kelvin), has(self.spec.dreadnode), has(self.spec.mixpeek)].filter(x, x).size() == 1").message("exactly one provider must be set: kelvin, dreadnode or mixpeek"),
-    validation = Rule::new("(has(self.spec.allowInsecureUrl) && self.spec.allowInsecureUrl) || (!(has(self.spec.kelvin) && self.spec.kelvin.url.startsWith('http://')) && !(has(self.spec.dreadnode) && has(self.spec.dreadnode.url) && self.spec.dreadnode.url.startsWith('http://')) && !(has(self.spec.mixpeek) && has(self.spec.mixpeek.url) && self.spec.mixpeek.url.startsWith('http://')))").message("an http:// url sends secrets in the clear; use https://, or set allowInsecureUrl: true for a test"),
+    validation = Rule::new("[has(self.spec.kelvin), has(self.spec.dreadnode), has(self.spec.mixpeek), has(self.spec.vault), has(self.spec.http)].filter(x, x).size() == 1").message("exactly one provider must be set: kelvin, dreadnode, mixpeek, vault or http"),
+    validation = Rule::new("(has(self.spec.allowInsecureUrl) && self.spec.allowInsecureUrl) || (!(has(self.spec.kelvin) && self.spec.kelvin.url.startsWith('http://')) && !(has(self.spec.dreadnode) && has(self.spec.dreadnode.url) && self.spec.dreadnode.url.startsWith('http://')) && !(has(self.spec.mixpeek) && has(self.spec.mixpeek.url) && self.spec.mixpeek.url.startsWith('http://')) && !(has(self.spec.vault) && self.spec.vault.url.startsWith('http://')) && !(has(self.spec.http) && self.spec.http.url.startsWith('http://')))").message("an http:// url sends secrets in the clear; use https://, or set allowInsecureUrl: true for a test"),
     printcolumn(name = "Provider", type_ = "string", json_path = ".status.provider"),
     printcolumn(name = "Entries", type_ = "integer", json_path = ".status.entries"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
@@ -98,6 +101,12 @@ pub struct ConnectionSpec {
     /// Mixpeek.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mixpeek: Option<MixpeekSpec>,
+    /// HashiCorp Vault or OpenBao, a KV secrets engine of version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<VaultSpec>,
+    /// Any other REST API, described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpSpec>,
     /// Names the account that the credential opens; tells two accounts at one URL apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
@@ -312,7 +321,7 @@ pub struct ConnectionStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// Kelvin, Dreadnode or Mixpeek.
+    /// Kelvin, Dreadnode, Mixpeek, Vault or Http.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// What the remote can do.

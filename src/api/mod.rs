@@ -3,9 +3,11 @@
 pub mod condition;
 pub mod connection;
 pub mod duration;
+pub mod http;
 pub mod names;
 pub mod target;
 pub mod value;
+pub mod vault_provider;
 pub mod vault_secret;
 
 pub use condition::{ConnectionReason, Reason};

@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::value::TemplateText;
+
 /// The Secret that shows the values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -31,18 +33,24 @@ pub struct Target {
     /// Whether the Secret is immutable; a new set of values replaces it. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub immutable: Option<bool>,
-    /// Labels and annotations of the Secret.
+    /// Labels, annotations and further keys of the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<TargetTemplate>,
 }
 
 /// What else the Secret holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetTemplate {
     /// Its labels and annotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
+    /// Further keys of the Secret, each with the template of its value. They see every key of `spec.data`, also those that are
+    /// not projected, and go to no remote.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = Rule::new("self.all(key, key.matches('^[-._a-zA-Z0-9]{1,253}$'))").message("a key of a Secret has 1 to 253 letters, digits, '-', '.' or '_'"))]
+    pub data: BTreeMap<String, TemplateText>,
 }
 
 /// Labels and annotations.
@@ -79,4 +87,41 @@ pub enum When {
     AfterPush,
     /// At once.
     Immediately,
+}
+
+/// A workload in the namespace of the VaultSecret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestartTarget {
+    /// Its kind.
+    pub kind: RestartKind,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// Kinds of workload that can be restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum RestartKind {
+    /// `apps/v1`.
+    Deployment,
+    /// `apps/v1`.
+    StatefulSet,
+    /// `apps/v1`.
+    DaemonSet,
+    /// `argoproj.io/v1alpha1`, where Argo Rollouts is installed.
+    Rollout,
+}
+
+impl RestartKind {
+    /// The kind as it is written in a manifest.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+            Self::Rollout => "Rollout",
+        }
+    }
 }

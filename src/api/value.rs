@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::duration::GoDuration;
+
 /// A value in the spec. Its `Debug` output shows nothing, because people put secrets there all the same.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -15,10 +17,23 @@ impl std::fmt::Debug for InlineValue {
     }
 }
 
+/// A template in the spec. Its `Debug` output shows nothing, for the same reason.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct TemplateText(#[schemars(length(min = 1, max = 32768))] pub String);
+
+impl std::fmt::Debug for TemplateText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TemplateText(redacted)")
+    }
+}
+
 /// Where a value comes from: exactly one member.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.generate)].filter(x, x).size() == 1").message("exactly one of secretKeyRef, configMapKeyRef and generate must be set"))]
+#[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.generate), has(self.sealed), has(self.template)].filter(x, x).size() == 1").message("exactly one of secretKeyRef, configMapKeyRef, generate, sealed and template must be set"))]
+// Not on the field itself: the API server would repeat what is there, which may be the value by mistake.
+#[x_kube(validation = Rule::new("!has(self.sealed) || self.sealed.startsWith('-----BEGIN AGE ENCRYPTED FILE-----')").message("sealed must be what vaultsecret seal printed, all of its lines"))]
 pub struct ValueFrom {
     /// A key of a Secret in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,6 +44,13 @@ pub struct ValueFrom {
     /// Made by the operator and kept in the escrow Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<Generate>,
+    /// What `vaultsecret seal` printed: a ciphertext that only the operator opens, and only for this key of this VaultSecret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 98_304))]
+    pub sealed: Option<String>,
+    /// Made of the values of the other keys: `{{ KEY }}` is the value of KEY.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateText>,
 }
 
 /// A key of an object.
@@ -46,7 +68,7 @@ pub struct KeyRef {
 /// A value that the operator makes: exactly one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.password), has(self.uuid), has(self.bytes)].filter(x, x).size() == 1").message("exactly one of password, uuid and bytes must be set"))]
+#[x_kube(validation = Rule::new("[has(self.password), has(self.uuid), has(self.bytes), has(self.sshKey), has(self.rsaKey), has(self.ecKey)].filter(x, x).size() == 1").message("exactly one of password, uuid, bytes, sshKey, rsaKey and ecKey must be set"))]
 pub struct Generate {
     /// A password with a policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,10 +79,61 @@ pub struct Generate {
     /// Random bytes, encoded as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Bytes>,
-    /// Another number asks for another value. Nothing else does.
+    /// A private key for SSH, in OpenSSH form. Another key has its public half: `template: "{{ KEY | public_key }}"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_key: Option<SshKey>,
+    /// A private RSA key, in PKCS#8 PEM form. Another key has its public half: `template: "{{ KEY | public_key }}"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rsa_key: Option<RsaKey>,
+    /// A private key on an elliptic curve, in PKCS#8 PEM form. Another key has its public half: `template: "{{ KEY | public_key }}"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ec_key: Option<EcKey>,
+    /// Another number asks for another value. Nothing but this and `rotateEvery` does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub epoch: Option<i64>,
+    /// Makes the value anew at this interval, up to a tenth earlier. At least 10s; 0 or absent: off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+(\\\\.[0-9]+)?(ns|us|ms|s|m|h))+$|^0$') && (duration(self) == duration('0s') || duration(self) >= duration('10s'))").message("must be a duration of at least 10s, such as 720h, or 0 for off"))]
+    #[schemars(length(max = 32))]
+    pub rotate_every: Option<GoDuration>,
+    /// When `rotateEvery` may make a value anew, in UTC. None: at any time. A new `epoch` does not wait for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub rotation_windows: Vec<RotationWindow>,
+    /// Whether the Secret shows the value before the last rotation too, as `<key>.previous`. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_previous: Option<bool>,
+}
+
+/// A time of the week.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationWindow {
+    /// Days on which it opens. None: every day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7))]
+    pub days: Vec<Day>,
+    /// When it opens, in UTC, such as `02:30`.
+    #[schemars(regex(pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
+    pub start: String,
+    /// How long it stays open, at most 24h.
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+(\\\\.[0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('24h')").message("must be a duration of more than 0 and at most 24h, such as 2h"))]
+    #[schemars(length(max = 32))]
+    pub duration: GoDuration,
+}
+
+/// Days of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Day {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
 }
 
 /// Policy of a generated password; the fields of the External Secrets Operator's generator.
@@ -107,6 +180,64 @@ pub struct Bytes {
     /// How they become text. Default: Base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<BytesEncoding>,
+}
+
+/// A key for SSH; the fields of the External Secrets Operator's generator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.keySize) || (has(self.keyType) && self.keyType == 'rsa')").message("keySize is for keyType rsa; an ed25519 key has one size"))]
+pub struct SshKey {
+    /// Kind of key. Default: ed25519.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_type: Option<SshKeyType>,
+    /// Bits of an RSA key: 2048, 3072 or 4096. Default: 3072.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self in [2048, 3072, 4096]").message("must be 2048, 3072 or 4096"))]
+    pub key_size: Option<u32>,
+    /// Comment at the end of the public half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255), regex(pattern = r"^[ -~]*$"))]
+    pub comment: Option<String>,
+}
+
+/// Kinds of SSH key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SshKeyType {
+    /// Short, fast, taken everywhere today.
+    #[default]
+    Ed25519,
+    /// For servers that take nothing else.
+    Rsa,
+}
+
+/// An RSA key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RsaKey {
+    /// Bits: 2048, 3072 or 4096. Default: 3072.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self in [2048, 3072, 4096]").message("must be 2048, 3072 or 4096"))]
+    pub key_size: Option<u32>,
+}
+
+/// A key on an elliptic curve.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EcKey {
+    /// The curve. Default: P256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve: Option<Curve>,
+}
+
+/// Curves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Curve {
+    /// NIST P-256 (ES256).
+    #[default]
+    P256,
+    /// NIST P-384 (ES384).
+    P384,
 }
 
 /// Text forms of generated bytes.

@@ -6,8 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::GoDuration;
-pub use super::target::{CreationPolicy, Target, TargetTemplate, TemplateMetadata, When};
-pub use super::value::{Bytes, BytesEncoding, Encoding, Generate, InlineValue, KeyRef, Password, Uuid, ValueFrom};
+pub use super::target::{CreationPolicy, RestartKind, RestartTarget, Target, TargetTemplate, TemplateMetadata, When};
+pub use super::value::{
+    Bytes, BytesEncoding, Curve, Day, EcKey, Encoding, Generate, InlineValue, KeyRef, Password, RotationWindow, RsaKey,
+    SshKey, SshKeyType, TemplateText, Uuid, ValueFrom,
+};
 use crate::sync::ledger::Row;
 
 /// What is wanted: values, where they go at the remote, and the Secret that shows them.
@@ -36,6 +39,10 @@ use crate::sync::ledger::Row;
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!self.data.exists(entry, has(entry.push) && !entry.push && has(entry.project) && !entry.project) || self.data.exists(entry, has(entry.valueFrom) && has(entry.valueFrom.template)) || (has(self.target) && has(self.target.template) && has(self.target.template.data))").message("push and project are both false: the value would go nowhere; set one of them to true or remove the key"),
+    validation = Rule::new("!has(self.target) || !has(self.target.template) || !has(self.target.template.data) || self.data.all(entry, !(entry.key in self.target.template.data))").message("a key of target.template.data is in data already; one of the two must go")
+)]
 pub struct VaultSecretSpec {
     /// The connection that the entries go to.
     pub connection_ref: ConnectionRef,
@@ -59,6 +66,10 @@ pub struct VaultSecretSpec {
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(\\\\.[0-9]+)?(ns|us|ms|s|m|h))+$|^0$') && (duration(self) == duration('0s') || duration(self) >= duration('5s'))").message("must be a duration of at least 5s, such as 24h, or 0 for off"))]
     #[schemars(length(max = 32))]
     pub reassert_interval: Option<GoDuration>,
+    /// Workloads that are restarted once the Secret shows changed values; never for anything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"]))]
+    pub rollout_restart_targets: Vec<RestartTarget>,
     /// Stops writing. Does not stop deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
@@ -89,10 +100,7 @@ pub enum ConnectionKind {
 /// One value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("has(self.value) != has(self.valueFrom)").message("exactly one of value and valueFrom must be set"),
-    validation = Rule::new("!(has(self.push) && !self.push && has(self.project) && !self.project)").message("push and project are both false: the value would go nowhere; set one of them to true or remove the key")
-)]
+#[x_kube(validation = Rule::new("has(self.value) != has(self.valueFrom)").message("exactly one of value and valueFrom must be set"))]
 pub struct DataEntry {
     /// Key in the projected Secret.
     #[schemars(regex(pattern = r"^[-._a-zA-Z0-9]{1,253}$"), length(max = 253))]
@@ -101,13 +109,18 @@ pub struct DataEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub remote_name: Option<String>,
+    /// Field of the entry that holds the value, where entries have fields (Vault). Default: value. Keys with one `remoteName` and
+    /// different fields are one entry, written in one piece.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = r"^[-._a-zA-Z0-9]{1,253}$"))]
+    pub remote_field: Option<String>,
     /// The value itself, for what is not secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<InlineValue>,
     /// Where the value comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from: Option<ValueFrom>,
-    /// Whether the value goes to the remote. Default: true.
+    /// Whether the value goes to the remote. Default: true. With `project: false` too, the key is there for templates only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<bool>,
     /// Whether the value goes into the Secret. Default: true.
@@ -175,6 +188,9 @@ pub struct VaultSecretStatus {
     /// The Secret as it was written last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetStatus>,
+    /// When the next generated value is due to be made anew, by its `rotateEvery`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_rotation: Option<jiff::Timestamp>,
     /// Value of the force-push annotation that was dealt with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_force_push: Option<String>,
@@ -194,6 +210,12 @@ pub struct TargetStatus {
     /// resourceVersions of the sources, and the generation, that it was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub made_from: Option<String>,
+    /// Names the set of values that it shows, where workloads are to be restarted when it changes: a keyed fingerprint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub values: Option<String>,
+    /// The set that the workloads were restarted for last, or that they began with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restarted: Option<String>,
 }
 
 impl VaultSecretSpec {
@@ -227,6 +249,12 @@ impl VaultSecretSpec {
     pub fn when(&self) -> When {
         self.target.as_ref().and_then(|t| t.when).unwrap_or_default()
     }
+    /// Keys that only the target has, each with its template; none without a target.
+    pub fn target_templates(&self) -> impl Iterator<Item = (&str, &str)> {
+        let shown = self.target.as_ref().filter(|_| self.creation_policy() != CreationPolicy::None);
+        let data = shown.and_then(|t| t.template.as_ref()).map(|t| &t.data);
+        data.into_iter().flatten().map(|(key, template)| (key.as_str(), template.0.as_str()))
+    }
     /// Name of the target, for a VaultSecret of that name.
     #[must_use]
     pub fn target_name<'a>(&'a self, own_name: &'a str) -> &'a str {
@@ -249,6 +277,11 @@ impl DataEntry {
     #[must_use]
     pub fn remote_name(&self) -> &str {
         self.remote_name.as_deref().unwrap_or(&self.key)
+    }
+    /// The template that the value is made with, if it is.
+    #[must_use]
+    pub fn template(&self) -> Option<&str> {
+        self.value_from.as_ref()?.template.as_ref().map(|template| template.0.as_str())
     }
     /// How the bytes become text.
     #[must_use]

@@ -109,9 +109,10 @@ mod tests {
         spec.data.valueFrom.generate.password.symbolCharacters spec.data.valueFrom.generate.password.noUpper \
         spec.data.valueFrom.generate.password.allowRepeat spec.data.valueFrom.generate.uuid \
         spec.data.valueFrom.generate.bytes.length spec.data.valueFrom.generate.bytes.encoding \
-        spec.data.valueFrom.generate.epoch spec.target.name spec.target.creationPolicy spec.target.when \
+        spec.data.valueFrom.generate.epoch spec.data.valueFrom.sealed spec.data.valueFrom.template \
+        spec.target.name spec.target.creationPolicy spec.target.when \
         spec.target.type spec.target.immutable spec.target.template.metadata.labels \
-        spec.target.template.metadata.annotations spec.adoptionPolicy spec.deletionPolicy spec.driftPolicy \
+        spec.target.template.metadata.annotations spec.target.template.data spec.adoptionPolicy spec.deletionPolicy spec.driftPolicy \
         spec.reassertInterval spec.suspend status.observedGeneration status.conditions.type status.entries.connection \
         status.entries.remoteName status.entries.key status.entries.remoteId status.entries.state \
         status.entries.claimed status.entries.fingerprint status.entries.remoteVersion status.entries.attempt.number \
@@ -129,7 +130,10 @@ mod tests {
         spec.tls.caRef.key spec.tls.clientCertificateRef.name spec.tls.serverName spec.allowInsecureUrl \
         spec.limits.requestsPerMinute spec.limits.burst spec.limits.maxInFlight spec.limits.timeout spec.limits.settle \
         spec.probeInterval status.conditions.reason status.provider status.capabilities.readValues \
-        status.capabilities.driftSignal status.entries";
+        status.capabilities.driftSignal status.entries spec.http.url spec.http.auth.clientCredentials.tokenUrl \
+        spec.http.auth.login.refresh.token spec.http.auth.headers.valueRef.key spec.http.create.json \
+        spec.http.create.answer.updated spec.http.list.paging.cursor.next spec.http.answers.body.endsWith \
+        spec.http.names.pattern";
 
     fn crd(plural: &str) -> Value {
         let crd = all().into_iter().find(|crd| crd.spec.names.plural == plural).expect("a known kind");

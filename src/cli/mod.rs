@@ -2,6 +2,7 @@
 
 pub mod crd;
 pub mod run;
+mod seal;
 mod values;
 
 use std::ffi::OsString;
@@ -74,6 +75,8 @@ enum Command {
     Crd,
     /// Run the operator
     Run(Box<run::RunArgs>),
+    /// Encrypt a value for a Git repository, bound to one key of one VaultSecret
+    Seal(Box<seal::SealArgs>),
 }
 
 /// Reads the arguments, the program's name first, and does what they ask for.
@@ -89,6 +92,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     match cli.command {
         Command::Crd => crd::yaml().and_then(|text| print(&text)).map_or_else(|error| fail(&error), |()| Exit::Done),
         Command::Run(args) => run::run(*args),
+        Command::Seal(args) => seal::run(*args),
     }
 }
 

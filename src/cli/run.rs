@@ -1,6 +1,7 @@
 //! `vaultsecret run`: the operator.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -40,11 +41,17 @@ pub struct RunArgs {
         default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 
-    /// Work only while this replica leads. There is no leader election yet: run one replica
+    /// Work only while this replica leads, by a Lease in the operator's namespace. Without it, run one replica
     #[arg(long, env = "VAULTSECRET_LEADER_ELECT", value_name = "BOOL", value_parser = BoolishValueParser::new(),
         action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true",
         default_value = "true")]
     pub leader_elect: bool,
+
+    /// How long a replica leads after it renewed its lease last: another takes over that long after a crash. At least twice the
+    /// longest limits.timeout of the connections
+    #[arg(long, env = "VAULTSECRET_LEASE_DURATION", value_name = "DURATION", value_parser = lease_duration,
+        default_value = "30s")]
+    pub lease_duration: Duration,
 
     /// How the log is written
     #[arg(long, env = "VAULTSECRET_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -69,10 +76,25 @@ pub struct RunArgs {
     #[arg(long, env = "VAULTSECRET_WORKERS", value_name = "NUMBER", value_parser = workers, default_value = "32")]
     pub workers: usize,
 
+    /// Workloads of rolloutRestartTargets that may be restarted in a minute, in the whole cluster
+    #[arg(long, env = "VAULTSECRET_ROLLOUT_RESTARTS_PER_MINUTE", value_name = "NUMBER", default_value = "60",
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rollout_restarts_per_minute: u32,
+
     /// How often at the latest an object is looked at again, in case a change was missed
     #[arg(long, env = "VAULTSECRET_SAFETY_NET", value_name = "DURATION", value_parser = values::positive_duration,
         default_value = "6h")]
     pub safety_net: Duration,
+
+    /// The projected service account token with which the operator logs in to a Vault that knows it (auth.kubernetes of a
+    /// ClusterVaultConnection). Not the token for the API server: whoever serves the Vault's URL gets to see it
+    #[arg(
+        long,
+        env = "VAULTSECRET_VAULT_TOKEN_FILE",
+        value_name = "FILE",
+        default_value = "/var/run/secrets/vaultsecret.dev/vault-token"
+    )]
+    pub vault_token_file: PathBuf,
 }
 
 /// The pod's namespace as its file has it, else the default.
@@ -89,6 +111,14 @@ fn workers(text: &str) -> Result<usize, String> {
     }
 }
 
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let duration = values::duration(text)?;
+    match duration.as_secs() {
+        3..=3600 => Ok(duration),
+        _ => Err("must be between 3s and 1h".to_owned()),
+    }
+}
+
 fn log_level(text: &str) -> Result<String, String> {
     telemetry::filter(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
@@ -102,9 +132,6 @@ pub(super) fn run(args: RunArgs) -> Exit {
         return Exit::Usage;
     }
     tracing::info!(version = VERSION, commit = commit().unwrap_or("unknown"), "starting");
-    if args.leader_elect {
-        tracing::info!("there is no leader election yet, --leader-elect has no effect: run one replica");
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -149,11 +176,13 @@ mod tests {
         assert_eq!(args.namespaces, Vec::<String>::new());
         assert_eq!(args.listen.to_string(), "0.0.0.0:8080");
         assert!(args.leader_elect);
+        assert_eq!(args.lease_duration, Duration::from_secs(30));
         assert_eq!((args.log_format, args.log_level), (LogFormat::Text, None));
         assert_eq!(args.finalizer_deadline, Duration::from_secs(15 * 60));
         assert_eq!(args.max_retry_after, Duration::from_secs(60 * 60));
-        assert_eq!(args.workers, 32);
+        assert_eq!((args.workers, args.rollout_restarts_per_minute), (32, 60));
         assert_eq!(args.safety_net, Duration::from_secs(6 * 60 * 60));
+        assert_eq!(args.vault_token_file, PathBuf::from("/var/run/secrets/vaultsecret.dev/vault-token"));
     }
 
     #[test]
@@ -171,23 +200,29 @@ mod tests {
             "shop,blog",
             "--listen=127.0.0.1:9090",
             "--leader-elect=false",
+            "--lease-duration=15s",
             "--log-format=json",
             "--log-level=info,vaultsecret_operator=trace",
             "--finalizer-deadline=1h30m",
             "--max-retry-after=500ms",
             "--workers=4",
+            "--rollout-restarts-per-minute=7",
             "--safety-net=10m",
+            "--vault-token-file=/tmp/token",
         ])
         .expect("flags");
         assert_eq!(args.operator_namespace, "ops");
         assert_eq!(args.namespaces, ["blog", "shop"]);
         assert_eq!(args.listen.port(), 9090);
         assert!(!args.leader_elect);
+        assert_eq!(args.lease_duration, Duration::from_secs(15));
         assert_eq!(args.log_format, LogFormat::Json);
         assert_eq!(args.log_level.as_deref(), Some("info,vaultsecret_operator=trace"));
         assert_eq!(args.finalizer_deadline, Duration::from_secs(5400));
         assert_eq!(args.max_retry_after, Duration::from_millis(500));
+        assert_eq!(args.rollout_restarts_per_minute, 7);
         assert_eq!((args.workers, args.safety_net), (4, Duration::from_secs(600)));
+        assert_eq!(args.vault_token_file, PathBuf::from("/tmp/token"));
     }
 
     #[test]
@@ -201,7 +236,7 @@ mod tests {
     fn every_flag_is_an_environment_variable() {
         let command = Harness::command();
         let flags: Vec<_> = command.get_arguments().filter(|arg| arg.get_long().is_some_and(|l| l != "help")).collect();
-        assert_eq!(flags.len(), 10);
+        assert_eq!(flags.len(), 13);
         for flag in flags {
             let name = flag.get_long().expect("a long flag").replace('-', "_").to_uppercase();
             let env = flag.get_env().and_then(std::ffi::OsStr::to_str);
@@ -215,6 +250,7 @@ mod tests {
             ("--finalizer-deadline=15", "write it like 15m, 1h30m or 500ms"),
             ("--safety-net=0", "must be more than 0"),
             ("--workers=0", "between 1 and 1024"),
+            ("--lease-duration=1s", "between 3s and 1h"),
             ("--listen=8080", "write it like 0.0.0.0:8080"),
             ("--namespaces=Shop", "is not the name of a namespace"),
             ("--log-format=xml", "possible values: text, json"),

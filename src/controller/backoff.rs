@@ -48,8 +48,12 @@ pub struct Pace {
 
 /// Failures that pass by themselves.
 pub const TRANSIENT: Pace = Pace { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
+/// A decision on an object that is not as it was any more, and that cannot be read as it is.
+pub const OVERTAKEN: Pace = Pace { first: Duration::from_millis(20), longest: Duration::from_secs(30) };
 /// A target that is somebody else's, or cannot be written. A change of it wakes the object anyway.
 pub const TARGET: Pace = Pace { first: Duration::from_secs(5), longest: Duration::from_secs(600) };
+/// What the API server does not let us read or write. No watch shows when it does.
+pub const REFUSED: Pace = Pace { first: Duration::from_secs(30), longest: Duration::from_secs(600) };
 /// Failures that a person has to mend.
 pub const PERMANENT: Pace = Pace { first: Duration::from_secs(60), longest: Duration::from_secs(3600) };
 

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::connections::ConnectionHandle;
+use super::fields;
 use super::pass::{Note, Pass};
 use super::prober::Snapshot;
-use super::values::{Values, is_unchanged, known_version};
+use super::values::{Values, is_unchanged};
 use crate::api::Reason;
 use crate::api::names;
 use crate::api::vault_secret::{AdoptionPolicy, DeletionPolicy, DriftPolicy};
@@ -41,6 +42,10 @@ pub struct Due {
     pub source_version: Option<String>,
     /// The connection that it goes through.
     pub handle: Arc<ConnectionHandle>,
+    /// Names of the fields in the value, where entries have fields.
+    pub fields: Vec<String>,
+    /// The version that it was decided on, for remotes with check-and-set.
+    pub expected: Option<String>,
     /// To be told when it is sent.
     pub note: Option<Note>,
 }
@@ -102,29 +107,41 @@ fn choose_wanted(
     blocked: bool,
     choice: &mut Choice,
 ) {
-    let Some(index) = pass.wants[want].row else { return };
+    let Some(index) = pass.wants[want].row.filter(|_| fields::leads(pass, want)) else { return };
     if pass.wants[want].issue.as_ref().is_some_and(|i| i.reason == Reason::OwnedByAnother) {
+        return;
+    }
+    if let Some(issue) = pass.wants[want].issue.clone().filter(|i| i.reason == Reason::TemplateError) {
+        pass.rows[index].state = EntryState::Refused;
+        pass.rows[index].message = issue.message;
         return;
     }
     let uid = pass.uid();
     let row = &pass.rows[index];
     let recorded = row.fingerprint.clone();
-    let (fingerprint, value, version) = match values.map(|v| &v.by_index[pass.wants[want].index]) {
+    let content = values.map(|values| fields::content(pass, index, values));
+    let mut written = Vec::new();
+    let (fingerprint, value, version) = match content {
         Some(Err(issue)) => {
-            let issue = issue.clone();
             pass.rows[index].state =
                 if issue.reason == Reason::SourceMissing { EntryState::Pending } else { EntryState::Refused };
             pass.rows[index].message.clone_from(&issue.message);
             pass.wants[want].issue = Some(issue);
             return;
         }
-        Some(Ok(value)) => {
+        Some(Ok(content)) => {
             let print =
-                pass.ctx.keys.fingerprint_like(recorded.as_deref(), &uid, &row.remote_name, value.text.expose());
-            (print, Some(value.text.clone()), Some(value.version.clone()))
+                pass.ctx.keys.fingerprint_like(recorded.as_deref(), &uid, &row.remote_name, content.text.expose());
+            // What no key names any more goes with the next write, or stays, as an entry would.
+            let gone = match departure(pass) {
+                Departure::Delete => fields::gone(row, &content),
+                Departure::Retain => Vec::new(),
+            };
+            written.clone_from(&content.fields);
+            (print, Some(fields::payload(&content, &gone)), Some(content.version))
         }
         None if is_unchanged(pass, &pass.wants[want], row) => {
-            let version = known_version(pass, pass.entry(&pass.wants[want])).map(|v| v.to_string());
+            let version = fields::known_versions(pass, index);
             (recorded.clone().unwrap_or_default(), None, version)
         }
         None => return choose_unread(pass, index, handle, blocked, choice),
@@ -229,7 +246,14 @@ fn choose_wanted(
         }
         let note = (matches!(cause, Cause::Reassert | Cause::LateWrite) || cause == Cause::Changed && covers)
             .then(|| change_note(&pass.rows[index], cause, &seen, snapshot.as_deref()));
+        // What the list shows is newer than what the row recorded; where it shows none, there is none to be relied on.
+        let expected = match &seen {
+            Seen::Present(sighting) => sighting.version.clone(),
+            _ => pass.rows[index].remote_version.clone(),
+        };
         choice.due.push(Due {
+            fields: written,
+            expected,
             note,
             row: index,
             write,

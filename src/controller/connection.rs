@@ -1,84 +1,26 @@
 //! Reconciles connections: reads spec and credentials, publishes what VaultSecrets use, and keeps the status.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
+use super::approval::{adopting, approve, follow_identity, set_note};
 use super::backoff::{TRANSIENT, jittered};
 use super::connection_status::Written;
-use super::connections::{Adopting, Blocked, ConnectionHandle, FreezeNote};
+use super::connections::{Blocked, ConnectionHandle, FreezeNote};
 use super::context::Context;
 use super::credentials::{self, CredentialsError, Material};
 use super::keys::{ConnectionKey, Waker};
 use super::prober::RemoteHandle;
 use super::refs::{Known, Ref};
+use super::shown::Shown;
 use super::watch_remote;
 use super::worker::NEVER;
-use crate::api::connection::{AllowedNamespaces, ConnectionSpec, ConnectionStatus};
+use crate::api::connection::ConnectionStatus;
 use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ConnectionReason, names};
 use crate::remote::lane::{Lane, LaneLimits};
+use crate::remote::spec::Rules;
 use crate::remote::{self, spec};
-use crate::sync::freeze::{self, Approval, tolerated};
-
-/// A connection of either kind, as the watch shows it.
-pub struct Shown {
-    /// Its key.
-    pub key: ConnectionKey,
-    /// Its metadata.
-    pub metadata: ObjectMeta,
-    /// What both kinds have.
-    pub spec: ConnectionSpec,
-    /// Only on a ClusterVaultConnection.
-    pub allowed: Option<AllowedNamespaces>,
-    /// Only on a ClusterVaultConnection.
-    pub prefix: Option<String>,
-    /// Its status.
-    pub status: ConnectionStatus,
-}
-
-impl Shown {
-    /// The connection as the watch shows it.
-    #[must_use]
-    pub fn get(ctx: &Context, key: &ConnectionKey) -> Option<Self> {
-        let key = key.clone();
-        match key.kind {
-            ConnectionKind::VaultConnection => {
-                let found = ctx.vault_connections.get(&key.object)?;
-                Some(Self {
-                    metadata: found.metadata.clone(),
-                    spec: found.spec.connection.clone(),
-                    allowed: None,
-                    prefix: None,
-                    status: found.status.clone().unwrap_or_default(),
-                    key,
-                })
-            }
-            ConnectionKind::ClusterVaultConnection => {
-                let found = ctx.cluster_connections.get(&key.object)?;
-                Some(Self {
-                    metadata: found.metadata.clone(),
-                    spec: found.spec.connection.clone(),
-                    allowed: Some(found.spec.allowed_namespaces.clone().unwrap_or_default()),
-                    prefix: found.spec.remote_name_prefix.clone().filter(|p| !p.is_empty()),
-                    status: found.status.clone().unwrap_or_default(),
-                    key,
-                })
-            }
-        }
-    }
-
-    /// Namespace of the credentials: the connection's own, or the operator's for a ClusterVaultConnection.
-    #[must_use]
-    pub fn credentials_namespace<'a>(&'a self, ctx: &'a Context) -> &'a str {
-        match self.key.kind {
-            ConnectionKind::VaultConnection => &self.key.object.namespace,
-            ConnectionKind::ClusterVaultConnection => &ctx.settings.operator_namespace,
-        }
-    }
-}
 
 /// Reconciles a connection. Returns when to look at it again.
 pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
@@ -93,7 +35,17 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
     drop(wiring);
     drop(permit);
     let (outcome, wait) = match result {
-        Ok(wait) => ("ok", wait),
+        Ok(Some(wait)) => {
+            ctx.connections.went_well(key);
+            ("ok", wait)
+        }
+        Ok(None) => {
+            // Decided again on the connection as it is now, which the watch may not show for long.
+            if let Some(read) = Shown::read(ctx, key).await {
+                ctx.connections.know(read);
+            }
+            ("waiting", ctx.clock.until(ctx.connections.overtaken(key, ctx.clock.now())))
+        }
         Err(error) => {
             tracing::warn!(connection = %key.object, %error, "reading the connection failed; it is tried again");
             ("error", jittered(TRANSIENT.first * 2))
@@ -105,10 +57,8 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ConnectionKey) -> Duration {
 
 fn removed(ctx: &Arc<Context>, key: &ConnectionKey) {
     ctx.refs.set(&Waker::Connection(key.clone()), Vec::new());
-    if ctx.connections.get(key).is_some() {
-        ctx.connections.retire(key);
-        wake_objects(ctx, key);
-    }
+    ctx.connections.retire(key);
+    wake_objects(ctx, key);
     watch_remote::release_unused(ctx);
 }
 
@@ -119,7 +69,8 @@ pub fn wake_objects(ctx: &Context, key: &ConnectionKey) {
     }
 }
 
-async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsError> {
+/// Returns when to look again; `None` when the connection is not as it was any more.
+async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Option<Duration>, CredentialsError> {
     let key = shown.key.clone();
     let namespace = shown.credentials_namespace(ctx).to_owned();
     let refs: Vec<Ref> = credentials::refs(&shown.spec, &namespace);
@@ -136,8 +87,15 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsEr
             && made_from.iter().all(|(_, known)| matches!(known, Known::At(_)))
     });
     if let Some(same) = unchanged {
-        let (remote, provider, made_from) = (Arc::clone(&same.remote), same.provider, same.made_from.clone());
-        return go_on(ctx, shown, before, remote, provider, made_from).await;
+        let (remote, rules, made_from) = (Arc::clone(&same.remote), same.rules.clone(), same.made_from.clone());
+        return go_on(ctx, shown, before, remote, rules, made_from).await;
+    }
+    // Refused by the schema, too; a definition can be older than the operator.
+    let shows_itself = shown.spec.vault.as_ref().is_some_and(|vault| vault.auth.kubernetes.is_some());
+    if shows_itself && key.kind == ConnectionKind::VaultConnection {
+        let message =
+            "vault.auth.kubernetes is for a ClusterVaultConnection: it shows the operator's own identity to the url";
+        return Ok(blocked(ctx, &shown, before, ConnectionReason::Invalid, message.to_owned()).await);
     }
     let material = match credentials::read(ctx, &shown.spec, &namespace).await {
         Ok(material) => material,
@@ -155,7 +113,7 @@ async fn run(ctx: &Arc<Context>, shown: Shown) -> Result<Duration, CredentialsEr
         Err(error) => return Ok(blocked(ctx, &shown, before, ConnectionReason::Invalid, error.0).await),
     };
     // The versions as they were read, not as they may be by now: a newer one wakes the connection and differs from these.
-    go_on(ctx, shown, before, remote, material.provider, material.versions).await
+    go_on(ctx, shown, before, remote, material.rules, material.versions).await
 }
 
 /// With a client at hand: freeze, approval, adoption, status.
@@ -164,9 +122,9 @@ async fn go_on(
     shown: Shown,
     before: Option<Arc<ConnectionHandle>>,
     remote: Arc<RemoteHandle>,
-    provider: remote::Provider,
+    rules: Rules,
     made_from: Vec<(Ref, Known)>,
-) -> Result<Duration, CredentialsError> {
+) -> Result<Option<Duration>, CredentialsError> {
     let key = shown.key.clone();
     let mut status = shown.status.clone();
     let note = before.as_ref().map(|b| Arc::clone(&b.freeze)).unwrap_or_default();
@@ -180,9 +138,9 @@ async fn go_on(
     let handle = Arc::new(ConnectionHandle {
         display: key.display().into(),
         generation: shown.metadata.generation.unwrap_or_default(),
-        provider,
+        settle: credentials::settle(&shown.spec, rules.provider()),
+        rules,
         incarnation: status.incarnation.unwrap_or_default(),
-        settle: credentials::settle(&shown.spec, provider),
         max_age: credentials::interval(&shown.spec).map(super::prober::max_age),
         prefix: shown.prefix.clone(),
         allowed: shown.allowed.clone(),
@@ -203,14 +161,14 @@ async fn blocked(
     before: Option<Arc<ConnectionHandle>>,
     reason: ConnectionReason,
     message: String,
-) -> Duration {
+) -> Option<Duration> {
     let mut status = shown.status.clone();
     if let Some(before) = before {
         let handle = Arc::new(ConnectionHandle {
             key: before.key.clone(),
             display: Arc::clone(&before.display),
             generation: shown.metadata.generation.unwrap_or_default(),
-            provider: before.provider,
+            rules: before.rules.clone(),
             remote: Arc::clone(&before.remote),
             incarnation: before.incarnation,
             settle: before.settle,
@@ -234,13 +192,13 @@ async fn blocked(
             wake_objects(ctx, &shown.key);
         }
     }
-    let _ = super::connection_status::write(ctx, shown, &mut status, reason, &message).await;
-    jittered(Duration::from_secs(60))
+    let written = super::connection_status::write(ctx, shown, &mut status, reason, &message).await;
+    (written != Written::Overtaken).then(|| jittered(Duration::from_secs(60)))
 }
 
 /// The remote of a budget identity, made when this is its first connection.
 fn remote_of(ctx: &Arc<Context>, shown: &Shown, material: &Material) -> Result<Arc<RemoteHandle>, remote::BuildError> {
-    let defaults = spec::default_limits(material.provider);
+    let defaults = spec::default_limits(material.rules.provider());
     let limits = shown.spec.limits.clone().unwrap_or_default();
     let limits = LaneLimits {
         requests_per_minute: limits.requests_per_minute.unwrap_or(defaults.requests_per_minute),
@@ -279,105 +237,6 @@ fn remote_of(ctx: &Arc<Context>, shown: &Shown, material: &Material) -> Result<A
     Ok(remote)
 }
 
-fn set_note(note: &Mutex<Option<FreezeNote>>, to: Option<FreezeNote>) {
-    *note.lock().unwrap_or_else(PoisonError::into_inner) = to;
-}
-
-/// The connection is pointed at another remote: freezes when it has many entries, else its rows speak of another remote from
-/// now on.
-fn follow_identity(
-    ctx: &Context,
-    shown: &Shown,
-    base: &str,
-    status: &mut ConnectionStatus,
-    note: &Mutex<Option<FreezeNote>>,
-) {
-    let Some(old) = status.remote.clone() else {
-        status.remote = Some(base.to_owned());
-        return;
-    };
-    if old == base {
-        return;
-    }
-    let own = super::rows_of(ctx, &shown.key);
-    if own > tolerated(own) {
-        let mut guard = note.lock().unwrap_or_else(PoisonError::into_inner);
-        guard.get_or_insert_with(|| FreezeNote {
-            token: new_token(),
-            reason: format!("it was pointed from {old} at {base} while it has {own} entries"),
-        });
-    } else {
-        status.remote = Some(base.to_owned());
-        status.incarnation = Some(status.incarnation.unwrap_or_default() + 1);
-    }
-}
-
-/// A new token of a freeze.
-#[must_use]
-pub fn new_token() -> String {
-    format!("{:08x}", rand::random::<u32>())
-}
-
-/// Reads the approve annotation. Returns the token of the freeze that it releases.
-fn approve(
-    shown: &Shown,
-    base: &str,
-    status: &mut ConnectionStatus,
-    note: &Mutex<Option<FreezeNote>>,
-) -> Option<String> {
-    let Some(current) = note.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
-        status.freeze = None;
-        return None;
-    };
-    status.freeze =
-        Some(crate::api::connection::Freeze { token: current.token.clone(), reason: current.reason.clone() });
-    let annotation = shown.metadata.annotations.as_ref().and_then(|a| a.get(names::APPROVE));
-    match annotation.map(|a| freeze::approval(a, &current.token)) {
-        Some(Ok(Some(approval))) => {
-            status.freeze = None;
-            status.last_handled_approve = annotation.cloned();
-            if approval == Approval::New {
-                status.incarnation = Some(status.incarnation.unwrap_or_default() + 1);
-            }
-            status.remote = Some(base.to_owned());
-            Some(current.token)
-        }
-        Some(Err(text)) => {
-            tracing::warn!(connection = %shown.key.object, %text, "the approve annotation cannot be read");
-            None
-        }
-        Some(Ok(None)) | None => None,
-    }
-}
-
-/// A one-time adoption for all VaultSecrets of the connection: goes on until each was looked at.
-fn adopting(
-    ctx: &Context,
-    shown: &Shown,
-    status: &mut ConnectionStatus,
-    before: Option<&ConnectionHandle>,
-) -> Option<Arc<Adopting>> {
-    let asked = shown.metadata.annotations.as_ref().and_then(|a| a.get(names::ADOPT))?;
-    if status.last_handled_adopt.as_ref() == Some(asked) || asked.trim() != "*" {
-        return None;
-    }
-    let running = before.and_then(|b| b.adopting.clone()).filter(|a| a.value == *asked);
-    if let Some(running) = running {
-        let done = running.pending.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        if done {
-            status.last_handled_adopt = Some(asked.clone());
-            return None;
-        }
-        return Some(running);
-    }
-    let pending: HashSet<_> = super::objects_of(ctx, &shown.key).into_iter().collect();
-    if pending.is_empty() {
-        status.last_handled_adopt = Some(asked.clone());
-        return None;
-    }
-    Some(Arc::new(Adopting { value: asked.clone(), pending: Mutex::new(pending) }))
-}
-
 async fn publish(
     ctx: &Arc<Context>,
     handle: Arc<ConnectionHandle>,
@@ -385,7 +244,7 @@ async fn publish(
     shown: &Shown,
     mut status: ConnectionStatus,
     released: Option<String>,
-) -> Result<Duration, CredentialsError> {
+) -> Result<Option<Duration>, CredentialsError> {
     let (reason, message) = match &status.freeze {
         Some(freeze) => (
             ConnectionReason::RemoteDiverged,
@@ -398,7 +257,7 @@ async fn publish(
         ),
         None => handle.remote.condition(),
     };
-    status.provider = Some(handle.provider.name().to_owned());
+    status.provider = Some(handle.rules.provider().name().to_owned());
     status.capabilities = Some(crate::api::connection::Capabilities {
         read_values: false,
         drift_signal: format!("{:?}", handle.remote.client().drift_signal()),
@@ -407,7 +266,7 @@ async fn publish(
     let later = match super::connection_status::write(ctx, shown, &mut status, reason, &message).await {
         Written::Done => ctx.settings.safety_net,
         Written::Later(wait) => wait,
-        Written::Overtaken => return Ok(Duration::from_millis(200)),
+        Written::Overtaken => return Ok(None),
     };
     if let Some(token) = released {
         // Only that one: a list may have frozen the connection anew while the status was written.
@@ -421,7 +280,7 @@ async fn publish(
             || b.incarnation != handle.incarnation
             || b.generation != handle.generation
             || b.blocked.is_some()
-            || b.provider != handle.provider
+            || b.rules.provider() != handle.rules.provider()
             || handle.adopting.as_ref().map(|a| &a.value) != b.adopting.as_ref().map(|a| &a.value)
     });
     let thawed = shown.status.freeze.is_some() && status.freeze.is_none();
@@ -450,7 +309,62 @@ async fn publish(
     // The first list is judged by the ledgers, so it is read only now that they are in the index.
     watch_remote::start(ctx, &remote);
     if status.freeze.is_none() && remote.condition().0 != reason {
-        return Ok(Duration::ZERO);
+        return Ok(Some(Duration::ZERO));
     }
-    Ok(jittered(later))
+    Ok(Some(jittered(later)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use serde_json::json;
+
+    use super::*;
+    use crate::controller::backoff::OVERTAKEN;
+    use crate::controller::fixture::Fixture;
+
+    fn connection(generation: i64) -> serde_json::Value {
+        json!({
+            "apiVersion": "vaultsecret.dev/v1alpha1", "kind": "VaultConnection",
+            "metadata": {"name": "mixpeek", "namespace": "shop", "uid": "u1", "generation": generation, "resourceVersion": "0"},
+            "spec": {"mixpeek": {"auth": {"apiKeyRef": {"name": "credentials", "key": "api-key"}}}},
+        })
+    }
+
+    /// The watch lags: the connection is read, and written once more, and its own writes are known without the watch.
+    #[tokio::test]
+    async fn an_overtaken_connection_is_read_once() {
+        let fixture = Fixture::start().await;
+        let key = fixture.show_connection(connection(1));
+        fixture.api.put("vaultconnections", connection(1));
+        assert!(reconcile(&fixture.ctx, &key).await < Duration::from_secs(1));
+        let asked = |what: &str| fixture.api.requests().iter().filter(|r| *r == what).count();
+        assert_eq!((asked("PATCH mixpeek"), asked("GET mixpeek")), (1, 1));
+        assert!(reconcile(&fixture.ctx, &key).await > Duration::from_secs(10), "it rests");
+        assert_eq!((asked("PATCH mixpeek"), asked("GET mixpeek")), (2, 1));
+        let stored = fixture.api.get("vaultconnections", "shop", "mixpeek").unwrap();
+        assert_eq!(stored["status"]["conditions"][0]["reason"], "CredentialsMissing");
+        reconcile(&fixture.ctx, &key).await;
+        assert_eq!(
+            (asked("PATCH mixpeek"), asked("GET mixpeek")),
+            (2, 1),
+            "our own write is known before the watch shows it"
+        );
+    }
+
+    /// An edit that the watch has not shown cannot be decided on: it is waited for, ever longer.
+    #[tokio::test]
+    async fn a_connection_that_stays_overtaken_waits_ever_longer() {
+        let fixture = Fixture::start().await;
+        let key = fixture.show_connection(connection(1));
+        fixture.api.put("vaultconnections", connection(2));
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            waits.push(reconcile(&fixture.ctx, &key).await);
+            tokio::time::pause();
+            tokio::time::advance(*waits.last().unwrap()).await;
+            tokio::time::resume();
+        }
+        assert!(waits[0] < Duration::from_millis(100) && waits[11] > OVERTAKEN.longest / 2, "{waits:?}");
+    }
 }

@@ -8,9 +8,9 @@ use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
-use super::connection::Shown;
 use super::connections::COUNT_EVERY;
 use super::context::Context;
+use super::shown::{AsShown, Shown};
 use crate::api::condition::{self, Wanted, types};
 use crate::api::connection::ConnectionStatus;
 use crate::api::vault_secret::ConnectionKind;
@@ -91,7 +91,7 @@ where
 
 async fn patch<K>(ctx: &Context, api: &Api<K>, shown: &Shown, status: &ConnectionStatus) -> bool
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    K: Resource<DynamicType = ()> + AsShown + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let mut body = serde_json::to_value(status).unwrap_or_default();
     // A merge patch takes away only what is named.
@@ -111,6 +111,7 @@ where
     {
         Ok(written) => {
             tracing::debug!(connection = %shown.key.object, version = ?written.resource_version(), "status written");
+            ctx.connections.know(written.as_shown(&shown.key));
             true
         }
         Err(error) if matches!(error.kind, ApiErrorKind::Conflict | ApiErrorKind::NotFound) => false,

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::backoff::{Backoff, OVERTAKEN, jittered};
 use super::keys::ConnectionKey;
+use super::object::is_newer;
 use super::prober::RemoteHandle;
 use super::refs::{Known, Ref};
+use super::shown::Shown;
 use crate::api::ConnectionReason;
 use crate::api::connection::AllowedNamespaces;
-use crate::remote::Provider;
 use crate::remote::lane::ObjectKey;
+use crate::remote::spec::Rules;
 use crate::sync::plan::after;
 
 /// How often the number of entries is written at most, when nothing else changes.
@@ -26,8 +29,8 @@ pub struct ConnectionHandle {
     pub display: Arc<str>,
     /// Generation of the spec that it was made from.
     pub generation: i64,
-    /// Its provider.
-    pub provider: Provider,
+    /// Its provider, and which names and values it takes.
+    pub rules: Rules,
     /// The remote behind it: client, lane and snapshots, shared by all connections of one budget identity.
     pub remote: Arc<RemoteHandle>,
     /// Which remote behind the connection rows speak of.
@@ -124,6 +127,10 @@ pub struct Connections {
     retired: RwLock<HashMap<ConnectionKey, Arc<ConnectionHandle>>>,
     blocked: RwLock<HashMap<ConnectionKey, Blocked>>,
     counted: Mutex<HashMap<ConnectionKey, Timestamp>>,
+    /// Connections as they were written or read by us last.
+    latest: Mutex<HashMap<ConnectionKey, Shown>>,
+    /// Decisions in a row on a connection that was not as it was any more.
+    overtaken: Mutex<HashMap<ConnectionKey, Backoff>>,
 }
 
 impl Connections {
@@ -137,6 +144,37 @@ impl Connections {
     #[must_use]
     pub fn get_even_retired(&self, key: &ConnectionKey) -> Option<Arc<ConnectionHandle>> {
         self.get(key).or_else(|| self.retired.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
+    }
+
+    /// The connection as it is known: what the watch shows, or what we wrote or read after that. A spec that the watch has not
+    /// shown yet is not taken up before it has: whoever refers to the connection is told by the watch.
+    #[must_use]
+    pub fn newest(&self, shown: Shown) -> Shown {
+        let mut all = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(latest) = all.get(&shown.key) else { return shown };
+        if is_newer(&latest.metadata, &shown.metadata) && latest.metadata.uid == shown.metadata.uid {
+            let same_spec = latest.metadata.generation == shown.metadata.generation;
+            return if same_spec { latest.clone() } else { shown };
+        }
+        all.remove(&shown.key);
+        shown
+    }
+
+    /// Notes a connection as we wrote or read it.
+    pub fn know(&self, mut latest: Shown) {
+        latest.metadata.managed_fields = None;
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(latest.key.clone(), latest);
+    }
+
+    /// A decision was on a connection that is not as it was any more. Returns when to decide again.
+    pub fn overtaken(&self, key: &ConnectionKey, now: Timestamp) -> Timestamp {
+        let mut all = self.overtaken.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(key.clone()).or_default().failed(OVERTAKEN, now, jittered)
+    }
+
+    /// A decision was carried through.
+    pub fn went_well(&self, key: &ConnectionKey) {
+        self.overtaken.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     /// Why a connection that was never usable is not.
@@ -180,6 +218,8 @@ impl Connections {
     pub fn retire(&self, key: &ConnectionKey) {
         self.blocked.write().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.went_well(key);
         let gone = self.live.write().unwrap_or_else(PoisonError::into_inner).remove(key);
         if let Some(gone) = gone {
             self.retired.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), gone);

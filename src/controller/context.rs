@@ -1,6 +1,7 @@
 //! What reconciles share.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,9 +16,12 @@ use super::namespaces::Namespaces;
 use super::object::Objects;
 use super::prober::RemoteHandle;
 use super::refs::Refs;
+use super::restart::RestartBudget;
+use super::sealing::Sealing;
 use super::store::Store;
 use crate::api::{ClusterVaultConnection, VaultConnection, VaultSecret};
 use crate::clock::Clock;
+use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::sync::fingerprint::KeyRing;
 
@@ -36,6 +40,8 @@ pub struct Settings {
     pub workers: usize,
     /// How often at the latest an object is looked at again, in case a change was missed.
     pub safety_net: Duration,
+    /// The token that tells a Vault who the operator is.
+    pub vault_token_file: PathBuf,
 }
 
 impl Settings {
@@ -52,6 +58,8 @@ pub struct Context {
     pub client: Client,
     /// Flags.
     pub settings: Settings,
+    /// The right to write.
+    pub leadership: Leadership,
     /// Time.
     pub clock: Clock,
     /// Keys of fingerprints.
@@ -70,10 +78,14 @@ pub struct Context {
     pub entries: Entries,
     /// Secrets and ConfigMaps that somebody refers to.
     pub refs: Refs,
+    /// What opens sealed values.
+    pub sealing: Sealing,
     /// Connections that were read.
     pub connections: Connections,
     /// Remotes by budget identity.
     pub remotes: Mutex<HashMap<String, Arc<RemoteHandle>>>,
+    /// How many workloads may be restarted.
+    pub restarts: RestartBudget,
     /// Wakes objects and connections.
     pub wake: Wake,
     /// Events.

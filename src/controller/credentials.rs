@@ -1,5 +1,8 @@
 //! From a connection's spec to what a client is built from: credentials, certificates, identity.
 
+mod access;
+
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,11 +13,13 @@ use super::context::Context;
 use super::refs::{Known, Ref};
 use crate::api::connection::{CaKind, ConnectionSpec};
 use crate::api::duration::GoDuration;
-use crate::api::vault_secret::KeyRef;
+use crate::api::http::HttpAuthSpec;
 use crate::kube_error::CALL_LIMIT;
-use crate::remote::{Access, ClientIdentity, DreadnodeAuth, KelvinAuth, Provider, RemoteConfig, spec};
+use crate::remote::spec::Rules;
+use crate::remote::{ClientIdentity, Provider, RemoteConfig, spec};
 use crate::source::reference::{Namespaced, SourceError, SourceKind, SourceRef, Sources, read_all};
 use crate::value::SecretValue;
+use access::{Accessed, Parts};
 
 /// How often the list of a connection is read when it says nothing.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(300);
@@ -37,8 +42,8 @@ pub enum CredentialsError {
 
 /// What a client is built from, and what identifies it.
 pub struct Material {
-    /// The provider.
-    pub provider: Provider,
+    /// The provider, and which names and values it takes.
+    pub rules: Rules,
     /// Provider, URL and account, without a credential: the first half of an entry's identity.
     pub base: String,
     /// The same with a digest of the credential: in memory only.
@@ -55,40 +60,11 @@ pub struct Material {
     pub versions: Vec<(Ref, Known)>,
 }
 
-/// Credentials, as they were read.
-enum Parts {
-    KelvinClient { realm: String, id: String, secret: SecretValue },
-    KelvinUser { realm: String, client: String, user: String, password: SecretValue },
-    KelvinToken { realm: String, token: SecretValue },
-    DreadnodeKey(SecretValue),
-    DreadnodeBearer(SecretValue),
-    Mixpeek(SecretValue),
-}
-
 impl Material {
     /// What the client is built from.
     #[must_use]
     pub fn remote_config(&self) -> RemoteConfig {
-        let access = match &self.access {
-            Parts::KelvinClient { realm, id, secret } => Access::Kelvin {
-                realm: realm.clone(),
-                auth: KelvinAuth::ClientCredentials { client_id: id.clone(), client_secret: secret.clone() },
-            },
-            Parts::KelvinUser { realm, client, user, password } => Access::Kelvin {
-                realm: realm.clone(),
-                auth: KelvinAuth::Password {
-                    client_id: client.clone(),
-                    username: user.clone(),
-                    password: password.clone(),
-                },
-            },
-            Parts::KelvinToken { realm, token } => {
-                Access::Kelvin { realm: realm.clone(), auth: KelvinAuth::AccessToken(token.clone()) }
-            }
-            Parts::DreadnodeKey(key) => Access::Dreadnode(DreadnodeAuth::ApiKey(key.clone())),
-            Parts::DreadnodeBearer(token) => Access::Dreadnode(DreadnodeAuth::Bearer(token.clone())),
-            Parts::Mixpeek(key) => Access::Mixpeek { api_key: key.clone() },
-        };
+        let access = self.access.access();
         RemoteConfig {
             access,
             url: self.url.clone(),
@@ -103,32 +79,10 @@ impl Material {
     }
 }
 
-/// Keys of Secrets that hold the credential itself.
-fn key_refs(spec: &ConnectionSpec) -> Vec<&KeyRef> {
-    let mut refs = Vec::new();
-    if let Some(kelvin) = &spec.kelvin {
-        if let Some(auth) = &kelvin.auth.client_credentials {
-            refs.extend([&auth.client_id_ref, &auth.client_secret_ref]);
-        }
-        if let Some(auth) = &kelvin.auth.password {
-            refs.extend([&auth.username_ref, &auth.password_ref]);
-        }
-        refs.extend(&kelvin.auth.access_token_ref);
-    }
-    if let Some(dreadnode) = &spec.dreadnode {
-        refs.extend(&dreadnode.auth.api_key_ref);
-        refs.extend(&dreadnode.auth.bearer_token_ref);
-    }
-    if let Some(mixpeek) = &spec.mixpeek {
-        refs.push(&mixpeek.auth.api_key_ref);
-    }
-    refs
-}
-
 /// Everything that a connection refers to.
 fn source_refs(spec: &ConnectionSpec) -> Vec<SourceRef> {
     let secret = |name: &str, key: &str| SourceRef { kind: SourceKind::Secret, name: name.into(), key: key.into() };
-    let mut refs: Vec<SourceRef> = key_refs(spec).into_iter().map(|r| secret(&r.name, &r.key)).collect();
+    let mut refs: Vec<SourceRef> = access::key_refs(spec).into_iter().map(|r| secret(&r.name, &r.key)).collect();
     if let Some(tls) = &spec.tls {
         if let Some(ca) = &tls.ca_ref {
             let kind = match ca.kind {
@@ -185,6 +139,15 @@ pub fn settle(spec: &ConnectionSpec, provider: Provider) -> Duration {
     given.unwrap_or_else(|| Duration::from_secs(60).max(timeout(spec, provider) * 3))
 }
 
+/// D, or longer, where it is not known which provider it is.
+#[must_use]
+pub fn settle_at_most(spec: &ConnectionSpec) -> Duration {
+    const LONG: Duration = Duration::from_secs(600);
+    let limits = spec.limits.clone().unwrap_or_default();
+    let timeout = limits.timeout.as_ref().map(GoDuration::get).unwrap_or_default();
+    limits.settle.as_ref().map(GoDuration::get).unwrap_or_else(|| LONG.max(timeout * 3))
+}
+
 /// Reads what a connection needs.
 ///
 /// # Errors
@@ -218,7 +181,7 @@ pub async fn read(ctx: &Context, spec: &ConnectionSpec, namespace: &str) -> Resu
     }
     versions.sort_by(|a, b| a.0.cmp(&b.0));
     versions.dedup();
-    Ok(Material { versions, ..assemble(spec, &sources)? })
+    Ok(Material { versions, ..assemble(spec, &sources, &ctx.settings.vault_token_file)? })
 }
 
 fn get(sources: &Sources, kind: SourceKind, name: &str, key: &str) -> Result<SecretValue, CredentialsError> {
@@ -234,38 +197,24 @@ fn get(sources: &Sources, kind: SourceKind, name: &str, key: &str) -> Result<Sec
     }
 }
 
-fn secret(sources: &Sources, of: &KeyRef) -> Result<SecretValue, CredentialsError> {
-    get(sources, SourceKind::Secret, &of.name, &of.key)
-}
-
-/// A part of a credential that is a name.
-fn text(sources: &Sources, of: &KeyRef) -> Result<String, CredentialsError> {
-    let value = secret(sources, of)?;
-    let text = value.expose_str().map(|t| t.trim_end_matches(['\r', '\n']).to_owned());
-    text.ok_or_else(|| CredentialsError::Missing(format!("Secret {:?}: key {:?} is not text", of.name, of.key)))
-}
-
-fn assemble(spec: &ConnectionSpec, sources: &Sources) -> Result<Material, CredentialsError> {
-    let providers = [spec.kelvin.is_some(), spec.dreadnode.is_some(), spec.mixpeek.is_some()];
-    if providers.iter().filter(|p| **p).count() != 1 {
+fn assemble(spec: &ConnectionSpec, sources: &Sources, token_file: &Path) -> Result<Material, CredentialsError> {
+    if access::providers(spec) != 1 {
         return Err(CredentialsError::Invalid(
-            "exactly one provider must be set: kelvin, dreadnode or mixpeek".to_owned(),
+            "exactly one provider must be set: kelvin, dreadnode, mixpeek, vault or http".to_owned(),
         ));
     }
-    let (provider, given_url, access, principal) = access(spec, sources)?;
-    let url = given_url
+    let Accessed { rules, url, place, parts: access, principal } = access::access(spec, sources, token_file)?;
+    let provider = rules.provider();
+    let url = url
         .or_else(|| spec::default_url(provider).map(str::to_owned))
         .ok_or_else(|| CredentialsError::Invalid("url is missing".to_owned()))?;
     let url = url::Url::parse(&url)
         .map_err(|_| CredentialsError::Invalid("url is not a URL, such as https://acme.kelvin.ai".to_owned()))?;
-    if url.scheme() != "https" && !(url.scheme() == "http" && spec.allow_insecure_url == Some(true)) {
-        return Err(CredentialsError::Invalid(
-            "url must be https://; an http:// url sends secrets in the clear and needs allowInsecureUrl: true"
-                .to_owned(),
-        ));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(CredentialsError::Invalid("url must not hold a credential; use auth".to_owned()));
+    check_url(&url, spec)?;
+    for other in spec.http.iter().filter_map(|http| http.auth.as_ref()).flat_map(HttpAuthSpec::other_urls) {
+        let other = url::Url::parse(other)
+            .map_err(|_| CredentialsError::Invalid("http.auth: the URL of the login is no URL".to_owned()))?;
+        check_url(&other, spec)?;
     }
     let tls = spec.tls.clone().unwrap_or_default();
     let ca_bundle = match (&tls.ca_bundle, &tls.ca_ref) {
@@ -288,7 +237,10 @@ fn assemble(spec: &ConnectionSpec, sources: &Sources) -> Result<Material, Creden
         None => None,
     };
     let account = spec.account.clone().filter(|a| !a.is_empty()).or(principal).unwrap_or_default();
-    let base = format!("{} {} {account}", provider.name(), url.as_str().trim_end_matches('/'));
+    let mut base = format!("{} {} {account}", provider.name(), url.as_str().trim_end_matches('/'));
+    if !place.is_empty() {
+        base = format!("{base} {place}");
+    }
     let credential = digest(&access.fields());
     let server_name = tls.server_name.filter(|s| !s.is_empty());
     let timeout = timeout(spec, provider);
@@ -306,7 +258,7 @@ fn assemble(spec: &ConnectionSpec, sources: &Sources) -> Result<Material, Creden
     // Two connections of one account with different credentials do not share a lane: a wrong one would break the other.
     let budget = format!("{base} {}", hex(&credential));
     Ok(Material {
-        provider,
+        rules,
         budget,
         config: hex(&config.finalize()),
         base,
@@ -320,61 +272,17 @@ fn assemble(spec: &ConnectionSpec, sources: &Sources) -> Result<Material, Creden
     })
 }
 
-type Accessed = (Provider, Option<String>, Parts, Option<String>);
-
-fn access(spec: &ConnectionSpec, sources: &Sources) -> Result<Accessed, CredentialsError> {
-    let one_auth = || CredentialsError::Invalid("exactly one kind of auth must be set".to_owned());
-    if let Some(kelvin) = &spec.kelvin {
-        let realm = kelvin.realm.clone().unwrap_or_else(|| "kelvin".to_owned());
-        let auth = &kelvin.auth;
-        let (parts, principal) = match (&auth.client_credentials, &auth.password, &auth.access_token_ref) {
-            (Some(auth), None, None) => {
-                let id = text(sources, &auth.client_id_ref)?;
-                let parts =
-                    Parts::KelvinClient { realm, id: id.clone(), secret: secret(sources, &auth.client_secret_ref)? };
-                (parts, Some(id))
-            }
-            (None, Some(auth), None) => {
-                let user = text(sources, &auth.username_ref)?;
-                let client = auth.client_id.clone().unwrap_or_else(|| "kelvin-client".to_owned());
-                let password = secret(sources, &auth.password_ref)?;
-                (Parts::KelvinUser { realm, client, user: user.clone(), password }, Some(user))
-            }
-            (None, None, Some(of)) => (Parts::KelvinToken { realm, token: secret(sources, of)? }, None),
-            _ => return Err(one_auth()),
-        };
-        return Ok((Provider::Kelvin, Some(kelvin.url.clone()), parts, principal));
+fn check_url(url: &url::Url, spec: &ConnectionSpec) -> Result<(), CredentialsError> {
+    if url.scheme() != "https" && !(url.scheme() == "http" && spec.allow_insecure_url == Some(true)) {
+        return Err(CredentialsError::Invalid(
+            "url must be https://; an http:// url sends secrets in the clear and needs allowInsecureUrl: true"
+                .to_owned(),
+        ));
     }
-    if let Some(dreadnode) = &spec.dreadnode {
-        let parts = match (&dreadnode.auth.api_key_ref, &dreadnode.auth.bearer_token_ref) {
-            (Some(of), None) => Parts::DreadnodeKey(secret(sources, of)?),
-            (None, Some(of)) => Parts::DreadnodeBearer(secret(sources, of)?),
-            _ => return Err(one_auth()),
-        };
-        return Ok((Provider::Dreadnode, dreadnode.url.clone(), parts, None));
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(CredentialsError::Invalid("url must not hold a credential; use auth".to_owned()));
     }
-    match &spec.mixpeek {
-        Some(mixpeek) => {
-            let parts = Parts::Mixpeek(secret(sources, &mixpeek.auth.api_key_ref)?);
-            Ok((Provider::Mixpeek, mixpeek.url.clone(), parts, None))
-        }
-        None => Err(CredentialsError::Invalid("no provider is set".to_owned())),
-    }
-}
-
-impl Parts {
-    fn fields(&self) -> Vec<&[u8]> {
-        match self {
-            Self::KelvinClient { realm, id, secret } => vec![realm.as_bytes(), id.as_bytes(), secret.expose()],
-            Self::KelvinUser { realm, client, user, password } => {
-                vec![realm.as_bytes(), client.as_bytes(), user.as_bytes(), password.expose()]
-            }
-            Self::KelvinToken { realm, token } => vec![realm.as_bytes(), token.expose()],
-            Self::DreadnodeKey(key) => vec![b"key", key.expose()],
-            Self::DreadnodeBearer(token) => vec![b"bearer", token.expose()],
-            Self::Mixpeek(key) => vec![key.expose()],
-        }
-    }
+    Ok(())
 }
 
 fn digest(fields: &[&[u8]]) -> Vec<u8> {

@@ -34,7 +34,8 @@ pub enum Expects {
     Foreign,
     /// No list has shown it for long; any list is news.
     Any,
-    /// Ours, and a write of it was refused: present. That it is gone may be what was waited for.
+    /// Ours, and a write of it is due, was refused, or may still land: present, with any stamp. That it is gone may be what was
+    /// waited for, and it may be one of many.
     Listed,
 }
 
@@ -187,7 +188,7 @@ impl Entries {
             let Some(entry) = state.entries.get_mut(id) else { continue };
             for (_, claim) in entry.claims.iter_mut().filter(|(k, _)| k == key) {
                 claim.claimant.hold = claim.claimant.hold.max(Hold::Claimed);
-                claim.expects = None;
+                claim.expects = claim.expects.take().and_then(|before| while_written(before, claim.claimant.hold));
                 claim.lingers_until = claim.lingers_until.max(Some(after(now, settle)));
             }
         }
@@ -279,6 +280,13 @@ impl Entries {
     }
 }
 
+/// What is expected of an entry from the moment that it is written until its object's pass is over: one that was ours is there,
+/// whatever becomes of the write. A delete is of a row that expects nothing.
+fn while_written(before: Expects, hold: Hold) -> Option<Expects> {
+    let was_there = matches!(before, Expects::Present(_) | Expects::Moved(_) | Expects::Listed | Expects::Any);
+    (hold == Hold::Ours && was_there).then_some(Expects::Listed)
+}
+
 impl State {
     fn taken(&mut self, key: &ObjectKey, uid: &str, id: &EntryId, now: Timestamp) -> Option<Taken> {
         let entry = self.entries.get_mut(id)?;
@@ -302,5 +310,22 @@ impl State {
         if entry.is_unused() {
             self.entries.remove(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    /// A list that comes between the answers of a pass and its end must not overlook that everything is gone.
+    #[test]
+    fn what_was_there_is_expected_while_it_is_written() {
+        for before in [Expects::Present(None), Expects::Moved(None), Expects::Listed, Expects::Any] {
+            assert_eq!(while_written(before.clone(), Hold::Ours), Some(Expects::Listed), "{before:?}");
+            assert_eq!(while_written(before, Hold::Claimed), None, "a create may be under way");
+        }
+        assert_eq!(while_written(Expects::Absent, Hold::Ours), None);
+        assert_eq!(while_written(Expects::Foreign, Hold::Ours), None);
     }
 }

@@ -4,11 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
+use kube::api::{Api, ObjectMeta};
+use kube::{Resource as _, ResourceExt as _};
 
 use super::backoff::Backoff;
+use super::context::Context;
 use crate::api::VaultSecret;
+use crate::kube_error::within;
 use crate::remote::lane::{Lane, ObjectKey};
+use crate::source::template::Templates;
 use crate::sync::ledger::Row;
 
 /// What is remembered of a row.
@@ -62,14 +66,24 @@ impl Memo {
 pub struct ObjectState {
     /// uid of the object that this is about; another one of the same name starts anew.
     pub uid: String,
+    /// When this process first saw it.
+    pub known_since: Option<Timestamp>,
+    /// When this process first saw that it is going.
+    pub going_since: Option<Timestamp>,
     /// The object after our own last write, until the watch has shown it.
     pub latest: Option<Arc<VaultSecret>>,
     /// Rows that were read before, by connection and remote name.
     pub memos: HashMap<(String, String), Memo>,
     /// Failures that are about no single row: the API server.
     pub backoff: Backoff,
+    /// Passes in a row that were overtaken: what they decided on was not as it was any more.
+    pub overtaken: Backoff,
+    /// Values that the API server did not let us read.
+    pub source_backoff: Backoff,
     /// Failures of the target.
     pub target_backoff: Backoff,
+    /// Failures to restart workloads.
+    pub restart_backoff: Backoff,
     /// Reason of `Ready` that an event was published for last.
     pub announced: Option<String>,
     /// The lanes in whose queues the object stands.
@@ -80,6 +94,8 @@ pub struct ObjectState {
     pub waiting_since: Option<Timestamp>,
     /// Since when a list is waited for, with nothing else to do.
     pub listing_since: Option<Timestamp>,
+    /// The templates of the spec, and the generation that they are of.
+    pub templates: Option<(i64, Arc<Templates>)>,
     /// Outcomes that the API server has not taken yet, and rows that are gone from the ledger in the same way.
     pub unsaved: Vec<Row>,
     /// See `unsaved`.
@@ -94,12 +110,28 @@ impl ObjectState {
             *self = Self { uid, ..Self::default() };
         }
         if let Some(latest) = self.latest.take()
-            && is_newer(&latest, &shown)
+            && is_newer(&latest.metadata, &shown.metadata)
         {
             self.latest = Some(Arc::clone(&latest));
             return latest;
         }
         shown
+    }
+
+    /// Reads the object as the API server has it, from the store and not from a cache: the watch may lag. When that fails, the next
+    /// pass goes by what the watch shows.
+    pub async fn read_again(&mut self, ctx: &Context, key: &ObjectKey) {
+        let api: Api<VaultSecret> = Api::namespaced(ctx.client.clone(), &key.namespace);
+        match within("reading the object", api.get(&key.name)).await {
+            // Another object of that name is the watch's to show.
+            Ok(found) if found.uid().unwrap_or_default() == self.uid => {
+                let mut found = found;
+                found.meta_mut().managed_fields = None;
+                self.latest = Some(Arc::new(found));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(namespace = %key.namespace, name = %key.name, %error, "not read again"),
+        }
     }
 
     /// What is remembered of a row; a row that is read for the first time counts as read now.
@@ -121,10 +153,11 @@ impl ObjectState {
     }
 }
 
-/// Whether our own write is newer than what the watch shows. resourceVersions of one object can be compared as numbers
+/// Whether what we wrote or read is newer than what the watch shows. resourceVersions of one object can be compared as numbers
 /// (guaranteed from Kubernetes 1.35 on, true before).
-fn is_newer(ours: &VaultSecret, shown: &VaultSecret) -> bool {
-    let number = |o: &VaultSecret| o.resource_version().and_then(|v| v.parse::<u128>().ok());
+#[must_use]
+pub fn is_newer(ours: &ObjectMeta, shown: &ObjectMeta) -> bool {
+    let number = |o: &ObjectMeta| o.resource_version.as_ref().and_then(|v| v.parse::<u128>().ok());
     match (number(ours), number(shown)) {
         (Some(a), Some(b)) => a > b,
         _ => false,
@@ -148,7 +181,7 @@ impl Objects {
     pub fn shown(&self, key: &ObjectKey, shown: &VaultSecret) {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = states.get_mut(key)
-            && state.latest.as_ref().is_some_and(|latest| !is_newer(latest, shown))
+            && state.latest.as_ref().is_some_and(|latest| !is_newer(&latest.metadata, &shown.metadata))
         {
             state.latest = None;
         }

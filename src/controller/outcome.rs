@@ -1,7 +1,10 @@
 //! The end of a reconcile: ledger and conditions are written, the object is released, and events tell of transitions.
 
+use std::collections::HashSet;
+
 use kube::ResourceExt as _;
 
+use super::deadline;
 use super::desired::Issue;
 use super::pass::Pass;
 use super::project::Projection;
@@ -44,7 +47,8 @@ pub fn intent_status(pass: &mut Pass<'_>, base: &VaultSecretStatus) -> VaultSecr
         return VaultSecretStatus { entries: pass.rows.clone(), ..base.clone() };
     }
     pass.doubt_unverified();
-    let projection = Projection { done: pass.target_is_in_place(), ..Projection::default() };
+    let projection =
+        Projection { done: pass.target_is_in_place(), issue: pass.target_refusal(), ..Projection::default() };
     let findings = findings(pass, &projection);
     let mut status = VaultSecretStatus { entries: pass.rows.clone(), ..base.clone() };
     let generation = pass.vs.metadata.generation;
@@ -107,14 +111,19 @@ fn findings(pass: &Pass<'_>, projection: &Projection) -> Findings {
         push.push(problem.issue.clone());
     }
     let mut unknown = false;
+    let mut told = HashSet::new();
+    // Several keys can be fields of one entry.
+    let mut together = 0;
     for want in &pass.wants {
-        let row = want.row.map(|r| &pass.rows[r]);
+        let first = want.row.is_none_or(|row| told.insert(row));
+        together += usize::from(!first);
+        let row = want.row.map(|r| &pass.rows[r]).filter(|_| first);
         if let Some(issue) = &want.issue {
             push.push(issue.clone());
         } else if let Some(issue) = row.and_then(report::issue_of) {
             unknown |= row.is_some_and(|r| r.state == EntryState::Unknown);
             push.push(issue);
-        } else if pass.entry(want).pushes() && row.is_none() && pass.route.problem.is_none() {
+        } else if pass.entry(want).pushes() && want.row.is_none() && pass.route.problem.is_none() {
             push.push(Issue::new(Reason::Queued, format!("key {}: not pushed yet", pass.entry(want).key)));
         }
     }
@@ -125,7 +134,7 @@ fn findings(pass: &Pass<'_>, projection: &Projection) -> Findings {
     }
     let presence =
         pass.route.handle.as_ref().is_some_and(|h| h.remote.client().drift_signal() == DriftSignal::Presence);
-    let total = pass.vs.spec.data.iter().filter(|e| e.pushes()).count();
+    let total = pass.vs.spec.data.iter().filter(|e| e.pushes()).count() - together;
     Findings {
         push,
         target: projection.issue.clone(),
@@ -140,11 +149,9 @@ fn findings(pass: &Pass<'_>, projection: &Projection) -> Findings {
 
 /// The object is going: its entries are being deleted, or it is released.
 async fn finish_deletion(pass: &mut Pass<'_>, base: VaultSecretStatus) -> Result<bool, ReconcileError> {
-    let since = pass.vs.metadata.deletion_timestamp.as_ref().map_or(pass.now, |t| t.0);
-    let deadline = after(since, pass.ctx.settings.finalizer_deadline);
     let left: Vec<String> = pass.rows.iter().map(|r| format!("{:?} at {}", r.remote_name, r.connection)).collect();
-    let overdue = pass.now >= deadline;
-    if !left.is_empty() && !overdue {
+    let deadline = if left.is_empty() { pass.now } else { deadline_of(pass).await };
+    if pass.now < deadline {
         pass.look_again(deadline);
         let mut status = VaultSecretStatus { entries: pass.rows.clone(), ..base };
         let text = format!("{} still to be deleted at the remote: {}", left.len(), left.join(", "));
@@ -174,6 +181,14 @@ async fn finish_deletion(pass: &mut Pass<'_>, base: VaultSecretStatus) -> Result
     publish(pass).await;
     pass.set_finalizer(false).await?;
     Ok(true)
+}
+
+/// When what is left is given up.
+async fn deadline_of(pass: &mut Pass<'_>) -> jiff::Timestamp {
+    let deleted = pass.vs.metadata.deletion_timestamp.as_ref().map_or(pass.now, |t| t.0);
+    let first_seen = *pass.state.going_since.get_or_insert(pass.now);
+    let ahead = deadline::server_ahead(pass.ctx).await;
+    deadline::deadline(deleted, pass.ctx.settings.finalizer_deadline, ahead, first_seen)
 }
 
 /// An event where `Ready` became something that a person should know of, and where that ended.

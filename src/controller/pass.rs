@@ -17,10 +17,12 @@ use super::keys::{ConnectionKey, Waker};
 use super::object::ObjectState;
 use super::refs::Ref;
 use super::route::{Problem, Route};
+use super::templates;
 use crate::api::vault_secret::{CreationPolicy, DataEntry, VaultSecretStatus};
 use crate::api::{VaultSecret, names};
 use crate::remote::lane::ObjectKey;
 use crate::source::escrow::escrow_name;
+use crate::source::template::Templates;
 use crate::sync::ledger::Row;
 use crate::sync::transition;
 
@@ -88,6 +90,8 @@ pub struct Pass<'a> {
     pub read_at: Timestamp,
     /// How many entries were ours when it began.
     pub owned_at_start: usize,
+    /// The templates of the spec.
+    pub templates: Arc<Templates>,
     /// Rows whose value was looked at in this pass, as the spec now has it: by connection and name.
     pub verified: HashSet<(String, String)>,
 }
@@ -120,6 +124,7 @@ impl<'a> Pass<'a> {
         let owned_at_start = rows.iter().filter(|r| r.is_ours()).count();
         Self {
             owned_at_start,
+            templates: templates::of(state, &vs),
             verified: HashSet::new(),
             ctx,
             key,

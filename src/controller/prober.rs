@@ -1,5 +1,8 @@
 //! The remote behind one budget identity: its client, its lane, and the list of its entries, read once for all.
 
+mod health;
+mod listing;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -9,25 +12,14 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::jittered;
 use crate::api::ConnectionReason;
 use crate::clock::Clock;
-use crate::remote::lane::{BreakerState, Lane, ObjectKey, Outcome, Waiting};
-use crate::remote::{CallError, ErrorClass, Listed, Operation, Remote};
+use crate::remote::lane::{Lane, ObjectKey};
+use crate::remote::{Listed, Remote};
 use crate::sync::snapshot::Span;
 
-/// How long demands for a list are collected before it is read, so that objects that come together share one.
-const GATHER: Duration = Duration::from_millis(25);
-/// First wait after a failed list; doubles up to [`MAX_RETRY`].
-const MIN_RETRY: Duration = Duration::from_secs(1);
-/// Longest wait after a failed list.
-const MAX_RETRY: Duration = Duration::from_secs(60);
 /// Wait after the credential was refused: a person has to mend it, and a new credential is taken up at once.
 const AUTH_RETRY: Duration = Duration::from_secs(60);
-/// Limit of a whole list with all its pages, which wait for the budget.
-const LIST_LIMIT: Duration = Duration::from_secs(300);
-/// A limit that ends sooner is not told in the condition.
-const WORTH_TELLING: Duration = Duration::from_secs(5);
 
 /// A complete list of a remote's entries.
 #[derive(Debug)]
@@ -36,6 +28,8 @@ pub struct Snapshot {
     pub span: Span,
     /// Entries by name.
     pub entries: HashMap<String, Listed>,
+    /// Names that are there and were not looked at: of these it says nothing.
+    pub unread: HashSet<String>,
     /// How far the remote's clock may be from ours.
     pub skew: Duration,
 }
@@ -102,6 +96,8 @@ pub struct RemoteHandle {
 pub enum Event {
     /// A complete list. Not visible to anybody before [`RemoteHandle::publish`].
     Listed(Arc<Snapshot>),
+    /// A list failed.
+    Failed,
     /// Health, breaker or limit changed.
     Changed,
 }
@@ -207,26 +203,6 @@ impl RemoteHandle {
         if self.not_ready().is_some() { HashSet::new() } else { std::mem::take(&mut self.lock().barred) }
     }
 
-    /// When there will have been no list for so long that nothing can be relied on; `None` once that was told.
-    fn stale_at(&self) -> Option<Timestamp> {
-        let state = self.lock();
-        let age = state.interval.map(max_age)?;
-        let since = state.last_good.unwrap_or(self.made);
-        (!state.told_stale)
-            .then(|| crate::sync::plan::after(crate::sync::plan::after(since, age), Duration::from_millis(2)))
-    }
-
-    /// Whether there has been no list for longer than `age`, said once until there is one again.
-    #[must_use]
-    pub fn grows_stale(&self, age: Duration) -> bool {
-        let now = self.clock.now();
-        let mut state = self.lock();
-        let since = state.last_good.unwrap_or(self.made);
-        let news = !state.told_stale && crate::sync::plan::after(since, age) < now;
-        state.told_stale |= news;
-        news
-    }
-
     /// When trouble ended last.
     #[must_use]
     pub fn recovered_at(&self) -> Option<Timestamp> {
@@ -254,79 +230,6 @@ impl RemoteHandle {
         (!state.principals.is_empty()).then(|| state.principals.contains(name))
     }
 
-    /// Tells the lane of a login that failed before a write.
-    pub fn lane_report(&self, error: &CallError) {
-        if error.class == ErrorClass::Authentication {
-            let mut state = self.lock();
-            state.health = ProbeHealth::Bad(ConnectionReason::AuthenticationFailed, error.message.clone());
-            state.retry_at = Some(crate::sync::plan::after(self.clock.now(), jittered(AUTH_RETRY)));
-            drop(state);
-            self.lane.pause("the credential was refused");
-        }
-    }
-
-    /// Until when nothing is sent: the remote asked us to wait, or it failed too often in a row.
-    #[must_use]
-    pub fn shut_until(&self) -> Option<Timestamp> {
-        let health = self.lane.state().health;
-        let open = match health.breaker {
-            BreakerState::Open { until } => Some(until),
-            BreakerState::Closed | BreakerState::HalfOpen => None,
-        };
-        health.limited_until.max(open)
-    }
-
-    /// Why nothing may be sent now, for VaultSecrets: no list yet, or a credential that was refused. A remote in passing
-    /// trouble is the lane's affair.
-    #[must_use]
-    pub fn not_ready(&self) -> Option<(ConnectionReason, String)> {
-        let state = self.lock();
-        match &state.health {
-            ProbeHealth::Bad(reason, message)
-                if state.snapshot.is_none()
-                    || matches!(
-                        reason,
-                        ConnectionReason::AuthenticationFailed | ConnectionReason::PermissionDenied
-                    ) =>
-            {
-                Some((*reason, message.clone()))
-            }
-            ProbeHealth::Connecting | ProbeHealth::Good if state.snapshot.is_none() => {
-                Some((ConnectionReason::Connecting, "the remote has not been listed yet".to_owned()))
-            }
-            _ => None,
-        }
-    }
-
-    /// What the connection's condition says of the remote.
-    #[must_use]
-    pub fn condition(&self) -> (ConnectionReason, String) {
-        let health = self.lock().health.clone();
-        if let ProbeHealth::Bad(
-            reason @ (ConnectionReason::AuthenticationFailed | ConnectionReason::PermissionDenied),
-            text,
-        ) = &health
-        {
-            return (*reason, text.clone());
-        }
-        let lane = self.lane.state().health;
-        if !matches!(lane.breaker, BreakerState::Closed) {
-            let text = match &health {
-                ProbeHealth::Bad(_, text) => format!("too many failures in a row, it rests: {text}"),
-                _ => "too many failures in a row, it rests before it is tried again".to_owned(),
-            };
-            return (ConnectionReason::CircuitOpen, text);
-        }
-        if lane.limited_until.is_some_and(|until| self.clock.until(until) > WORTH_TELLING) {
-            return (ConnectionReason::RateLimited, "the remote asked us to wait".to_owned());
-        }
-        match health {
-            ProbeHealth::Connecting => (ConnectionReason::Connecting, "the remote has not been listed yet".to_owned()),
-            ProbeHealth::Good => (ConnectionReason::Connected, "the remote was listed".to_owned()),
-            ProbeHealth::Bad(reason, text) => (reason, text),
-        }
-    }
-
     /// Makes a list visible. Returns who waited for it.
     #[must_use]
     pub fn publish(&self, snapshot: &Arc<Snapshot>) -> Vec<ObjectKey> {
@@ -343,181 +246,5 @@ impl RemoteHandle {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// When the next list is due.
-    fn due(&self) -> Option<Timestamp> {
-        let state = self.lock();
-        let regular = match (state.last_began, state.interval) {
-            (None, _) => Some(Timestamp::MIN),
-            // A client that took over while the old one was listing: its own first list is due.
-            (Some(_), _) if state.health == ProbeHealth::Connecting => Some(Timestamp::MIN),
-            (Some(last), Some(interval)) => Some(crate::sync::plan::after(last, interval)),
-            (Some(_), None) if state.health != ProbeHealth::Good => Some(Timestamp::MIN),
-            (Some(_), None) => None,
-        };
-        // Strictly later than what it is wanted after: the clock is coarse.
-        let wanted = state.wants.values().min().map(|at| crate::sync::plan::after(*at, Duration::from_millis(1)));
-        let due = match (regular, wanted) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (one, other) => one.or(other),
-        }?;
-        Some(due.max(state.retry_at.unwrap_or(Timestamp::MIN)))
-    }
-
-    /// Lists the remote whenever that is due, for ever; tells `on` what came of it.
-    pub async fn run(self: Arc<Self>, on: impl Fn(Event) + Send) {
-        let mut lane_changed = self.lane.changed();
-        loop {
-            let due = self.due();
-            tokio::select! {
-                () = self.end.cancelled() => return,
-                () = wait_until(self.clock, due) => {}
-                () = self.notify.notified() => continue,
-                () = wait_until(self.clock, self.stale_at()) => {
-                    on(Event::Changed);
-                    // Said once, also when no connection was there to hear it.
-                    self.lock().told_stale = true;
-                    continue;
-                }
-                changed = lane_changed.changed() => {
-                    if changed.is_err() { return; }
-                    let closed = self.lane.state().health.breaker == BreakerState::Closed;
-                    if closed { self.lock().recovered_at = Some(self.clock.now()); }
-                    on(Event::Changed);
-                    continue;
-                }
-            }
-            if !self.lock().wants.is_empty() {
-                tokio::time::sleep(GATHER).await;
-            }
-            self.probe(&on).await;
-        }
-    }
-
-    async fn probe(&self, on: &impl Fn(Event)) {
-        if self.lane.state().health.paused.is_some() {
-            self.lane.resume();
-        }
-        let slot = match self.lane.pace().await {
-            Ok(slot) => Arc::new(slot),
-            Err(why) => {
-                let until = match why {
-                    Waiting::Limited { until } | Waiting::BreakerOpen { until } => until,
-                    _ => crate::sync::plan::after(self.clock.now(), MIN_RETRY),
-                };
-                self.lock().retry_at = Some(crate::sync::plan::after(until, Duration::from_millis(1)));
-                return;
-            }
-        };
-        let (config, client) = {
-            let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
-            (Arc::clone(&client.0), Arc::clone(&client.1))
-        };
-        let began = self.clock.now();
-        self.lock().last_began = Some(began);
-        let listed = tokio::time::timeout(LIST_LIMIT, client.list(slot.pages())).await;
-        let result = listed.unwrap_or_else(|_| {
-            Err(CallError {
-                operation: Operation::List,
-                class: ErrorClass::Timeout,
-                status: None,
-                retry_after: None,
-                message: "the list was not complete in time".to_owned(),
-            })
-        });
-        slot.report(Outcome::of(&result));
-        drop(slot);
-        if self.config() != config {
-            return; // Another client has taken over meanwhile: what the old one saw may be another account.
-        }
-        let ended = self.clock.now();
-        match result {
-            Ok(listing) => {
-                let skew = skew(listing.remote_time, began, ended);
-                let entries = listing.entries.into_iter().map(|e| (e.name.clone(), e)).collect();
-                // Judged before health says that all is well: what a freeze would forbid must not slip through between.
-                on(Event::Listed(Arc::new(Snapshot { span: Span { began, ended }, entries, skew })));
-                self.went_well(ended, on);
-            }
-            Err(error) => self.went_wrong(&error, on),
-        }
-    }
-
-    fn went_well(&self, now: Timestamp, on: &impl Fn(Event)) {
-        let mut state = self.lock();
-        state.failures = 0;
-        state.retry_at = None;
-        state.last_good = Some(now);
-        state.told_stale = false;
-        let changed = state.health != ProbeHealth::Good;
-        if changed {
-            state.health = ProbeHealth::Good;
-            state.recovered_at = Some(now);
-        }
-        drop(state);
-        if changed {
-            on(Event::Changed);
-        }
-    }
-
-    fn went_wrong(&self, error: &CallError, on: &impl Fn(Event)) {
-        let reason = match error.class {
-            ErrorClass::Authentication => ConnectionReason::AuthenticationFailed,
-            ErrorClass::Forbidden => ConnectionReason::PermissionDenied,
-            ErrorClass::RateLimited | ErrorClass::NoCredits => ConnectionReason::RateLimited,
-            _ => ConnectionReason::Unreachable,
-        };
-        let mut state = self.lock();
-        state.failures = state.failures.saturating_add(1);
-        let wait = if matches!(reason, ConnectionReason::AuthenticationFailed | ConnectionReason::PermissionDenied) {
-            AUTH_RETRY
-        } else {
-            MIN_RETRY.saturating_mul(1 << state.failures.min(6).saturating_sub(1)).min(MAX_RETRY)
-        };
-        state.retry_at = Some(crate::sync::plan::after(self.clock.now(), jittered(wait)));
-        let same = matches!(&state.health, ProbeHealth::Bad(before, _) if *before == reason);
-        state.health = ProbeHealth::Bad(reason, error.message.clone());
-        drop(state);
-        if reason == ConnectionReason::AuthenticationFailed {
-            self.lane.pause("the credential was refused");
-        }
-        // One more failure of the same kind is no news, and wakes nobody.
-        if !same {
-            on(Event::Changed);
-        }
-    }
-}
-
-async fn wait_until(clock: Clock, due: Option<Timestamp>) {
-    match due {
-        Some(at) => tokio::time::sleep(clock.until(at)).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// How far the remote's clock may be from ours: what its `Date` header (whole seconds) shows, and a little.
-fn skew(remote: Option<Timestamp>, began: Timestamp, ended: Timestamp) -> Duration {
-    const LITTLE: Duration = Duration::from_secs(2);
-    const UNKNOWN: Duration = Duration::from_secs(30);
-    let Some(remote) = remote else { return UNKNOWN };
-    let behind = began.duration_since(remote);
-    let ahead = remote.duration_since(ended);
-    let off = behind.max(ahead);
-    Duration::try_from(off).unwrap_or(Duration::ZERO) + LITTLE
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use super::*;
-
-    #[test]
-    fn skew_is_what_the_date_header_shows() {
-        let at = |s: i64| Timestamp::from_second(s).unwrap();
-        assert_eq!(skew(Some(at(100)), at(100), at(101)), Duration::from_secs(2));
-        assert_eq!(skew(Some(at(40)), at(100), at(101)), Duration::from_secs(62));
-        assert_eq!(skew(Some(at(161)), at(100), at(101)), Duration::from_secs(62));
-        assert_eq!(skew(None, at(100), at(101)), Duration::from_secs(30));
     }
 }

@@ -5,16 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest as _, Sha256};
 
 use super::desired::Issue;
+use super::fields;
 use super::pass::{Note, Pass, Want};
 use super::refs::{Known, Ref};
+use super::templates;
 use super::values::{Values, known_version};
 use crate::api::Reason;
-use crate::api::vault_secret::{CreationPolicy, TargetStatus, When};
+use crate::api::vault_secret::{CreationPolicy, DataEntry, TargetStatus, When};
 use crate::kube_error::CALL_LIMIT;
 use crate::projection::apply::{Applied, Hint, ProjectionError, apply, remove};
 use crate::projection::owner::Owner;
 use crate::projection::target::Desired;
 use crate::sync::ledger::EntryState;
+use crate::value::SecretValue;
 
 /// What the target is like.
 #[derive(Clone, Debug, Default)]
@@ -42,11 +45,18 @@ impl Pass<'_> {
         known == Known::At(recorded.resource_version.as_str().into()) && recorded.made_from == self.made_from(None)
     }
 
+    /// What is wrong with the templates of the target, whatever the values are.
+    #[must_use]
+    pub fn target_refusal(&self) -> Option<Issue> {
+        self.templates.target_refusal().map(|(key, error)| templates::target_issue(key, error))
+    }
+
     /// Names what a set of values was made from: the generation and the version of every source, as one short digest.
     fn made_from(&self, values: Option<&Values>) -> Option<String> {
         let mut digest = Sha256::new();
         digest.update(self.vs.metadata.generation.unwrap_or_default().to_be_bytes());
-        for (index, entry) in self.vs.spec.data.iter().enumerate().filter(|(_, e)| e.projects()) {
+        let shown = |entry: &DataEntry| entry.projects() || self.templates.is_shown(&entry.key);
+        for (index, entry) in self.vs.spec.data.iter().enumerate().filter(|(_, e)| shown(e)) {
             let version = match values {
                 Some(values) => values.by_index[index].as_ref().ok().map(|v| v.version.as_str().into()),
                 None => known_version(self, entry),
@@ -63,11 +73,11 @@ impl Pass<'_> {
         if !entry.pushes() {
             return true;
         }
-        let (Some(row), Ok(value)) = (want.row.map(|r| &self.rows[r]), &values.by_index[want.index]) else {
-            return false;
-        };
+        let Some(index) = want.row else { return false };
+        let Ok(content) = fields::content(self, index, values) else { return false };
+        let row = &self.rows[index];
         let recorded = row.fingerprint.as_deref();
-        let print = self.ctx.keys.fingerprint_like(recorded, &self.uid(), &row.remote_name, value.text.expose());
+        let print = self.ctx.keys.fingerprint_like(recorded, &self.uid(), &row.remote_name, content.text.expose());
         row.is_ours()
             && !row.resend
             && recorded == Some(&print)
@@ -79,13 +89,19 @@ impl Pass<'_> {
         if self.target_is_in_place() {
             return Projection { done: true, ..Projection::default() };
         }
+        let refused = self.target_refusal();
+        if refused.is_some() {
+            return Projection { issue: refused, ..Projection::default() };
+        }
         let Some(values) = values else { return Projection::default() };
         let policy = self.vs.spec.creation_policy();
         if policy != CreationPolicy::None {
             let shown = self.wants.iter().filter(|w| self.entry(w).projects());
             let complete = shown.clone().all(|w| values.by_index[w.index].is_ok());
             let refused = self.wants.iter().any(|w| {
-                w.issue.as_ref().is_some_and(|i| matches!(i.reason, Reason::SourceMissing | Reason::ValueRefused))
+                w.issue.as_ref().is_some_and(|i| {
+                    matches!(i.reason, Reason::SourceMissing | Reason::ValueRefused | Reason::TemplateError)
+                })
             });
             let acknowledged =
                 self.vs.spec.when() == When::Immediately || self.wants.iter().all(|w| self.is_acknowledged(w, values));
@@ -93,6 +109,11 @@ impl Pass<'_> {
                 return Projection::default();
             }
         }
+        let further = match templates::target_data(self, values) {
+            Ok(further) => further,
+            // A key that has no value says so itself.
+            Err(issue) => return Projection { issue, ..Projection::default() },
+        };
         let owner = Owner { name: self.key.name.to_string(), uid: self.uid() };
         let gone = self.remove_renamed(&owner).await;
         if let Err(error) = gone {
@@ -101,7 +122,8 @@ impl Pass<'_> {
         if policy == CreationPolicy::None {
             return Projection { done: true, status: Some(TargetStatus::default()), ..Projection::default() };
         }
-        let desired = self.desired(values);
+        let desired = self.desired(values, further);
+        let set = self.name_of_set(desired.data.iter());
         let of = Ref::secret(&self.key.namespace, &desired.name);
         let before = self.ctx.refs.known(&of);
         let hint = if before == Known::Gone { Hint::Absent } else { Hint::Unknown };
@@ -116,6 +138,8 @@ impl Pass<'_> {
                     name: desired.name.clone(),
                     resource_version: version,
                     made_from: self.made_from(Some(values)),
+                    restarted: self.restarted_before(set.as_ref()),
+                    values: set,
                 };
                 Projection { done: true, issue: None, status: Some(status) }
             }
@@ -166,14 +190,18 @@ impl Pass<'_> {
         }
     }
 
-    fn desired(&self, values: &Values) -> Desired {
+    fn desired(&self, values: &Values, further: BTreeMap<String, SecretValue>) -> Desired {
         let target = self.vs.spec.target.clone().unwrap_or_default();
         let metadata = target.template.and_then(|t| t.metadata).unwrap_or_default();
-        let mut data = BTreeMap::new();
+        let mut data = further;
         for want in self.wants.iter().filter(|w| self.entry(w).projects()) {
             if let Ok(value) = &values.by_index[want.index] {
                 data.insert(self.entry(want).key.clone(), value.raw.clone());
             }
+        }
+        for (key, value) in self.previous_values(values) {
+            // A key of the spec that has this name is what the Secret shows.
+            data.entry(key).or_insert(value);
         }
         let name = self.vs.spec.target_name(&self.key.name).to_owned();
         Desired {
@@ -187,6 +215,22 @@ impl Pass<'_> {
             annotations: metadata.annotations,
             policy: self.vs.spec.creation_policy(),
         }
+    }
+
+    /// Values before the last rotation, where they are asked for, under `<key>.previous`.
+    fn previous_values<'v>(&'v self, values: &'v Values) -> impl Iterator<Item = (String, SecretValue)> + 'v {
+        self.vs.spec.data.iter().filter(|e| e.projects()).filter_map(|entry| {
+            let asked = entry.value_from.as_ref()?.generate.as_ref()?.project_previous == Some(true);
+            let value = values.previous.get(&entry.key).filter(|_| asked)?;
+            Some((format!("{}.previous", entry.key), value.clone()))
+        })
+    }
+
+    /// The set that the workloads were restarted for, before this one is shown: with the first one there is nothing to restart.
+    fn restarted_before(&self, set: Option<&String>) -> Option<String> {
+        let recorded = self.vs.status.as_ref().and_then(|s| s.target.as_ref());
+        let known = recorded.filter(|t| t.values.is_some()).and_then(|t| t.restarted.clone());
+        set.map(|set| known.unwrap_or_else(|| set.clone()))
     }
 
     /// Names of the other VaultSecrets that merge into the same Secret.

@@ -19,12 +19,17 @@ use super::save::SaveError;
 use super::values::{self, ReadError, Values, is_unchanged};
 use super::worker::NEVER;
 use crate::api::vault_secret::{DeletionPolicy, VaultSecretStatus};
-use crate::api::{VaultSecret, names};
+use crate::api::{Reason, VaultSecret, names};
 use crate::remote::lane::ObjectKey;
 use crate::sync::plan::after;
+use crate::sync::transition::Write;
 
 /// How long a connection that is being read is waited for before the status says so.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a value that is overdue to be made anew is looked at.
+const OVERDUE: Duration = Duration::from_secs(10);
+/// The same for an object that was as it should be when it was looked at last: a start may take long, and changes nothing.
+const PATIENCE_AT_A_START: Duration = Duration::from_secs(15);
 /// How long a list is waited for before the status says so, when nothing is wrong with the values: it may wait for the budget.
 const PATIENCE_FOR_LISTS: Duration = Duration::from_secs(10);
 
@@ -43,17 +48,23 @@ pub enum ReconcileError {
 pub async fn reconcile(ctx: &Arc<Context>, key: &ObjectKey, shown: Arc<VaultSecret>) -> Duration {
     let mut state = ctx.objects.take(key);
     let vs = state.newest(Arc::clone(&shown));
+    state.known_since.get_or_insert(ctx.clock.now());
     // What our own last write answered may be older than its spec, which somebody else has edited since.
     let read = ctx.vault_secrets.shown_at(key).filter(|_| Arc::ptr_eq(&vs, &shown));
     let read_at = read.map_or_else(|| ctx.clock.now(), |at| ctx.clock.at(at));
     let began = tokio::time::Instant::now();
     let result = run(ctx, key, &mut state, vs, read_at).await;
     let (outcome, wait) = match result {
-        Ok(wait) => ("ok", wait),
+        Ok(wait) => {
+            state.overtaken.reset();
+            ("ok", wait)
+        }
         Err(ReconcileError::Save(SaveError::Gone)) => ("ok", ctx.settings.safety_net),
         Err(ReconcileError::Save(SaveError::Overtaken)) => {
-            // Decide again on the object as it is now; the watch shows it soon.
-            ("waiting", Duration::from_millis(20))
+            // Decided again on the object as it is now, which the watch may not show for long.
+            state.read_again(ctx, key).await;
+            let next = state.overtaken.failed(backoff::OVERTAKEN, ctx.clock.now(), jittered);
+            ("waiting", ctx.clock.until(next))
         }
         Err(error) => {
             let next = state.backoff.failed(backoff::TRANSIENT, ctx.clock.now(), jittered);
@@ -91,9 +102,16 @@ async fn run(
     pass.register_refs();
     if pass.is_deleting() && !pass.has_finalizer() {
         // Somebody else's finalizer holds it: nothing of ours is to be done, and nothing is pushed any more.
+        pass.register_claims();
+        release_claims(&pass);
         return Ok(ctx.settings.safety_net);
     }
     if let Some(wait) = be_patient(&mut pass) {
+        // Whoever else waits for the same list has to know of it before it is there: of two new ones the older has an entry.
+        if pass.route.handle.is_some() {
+            pass.match_rows();
+            pass.register_claims();
+        }
         return Ok(wait);
     }
     pass.match_rows();
@@ -122,13 +140,26 @@ async fn run(
         choice = choose(&mut pass, values.as_ref());
     }
     note_values(&mut pass, values.as_ref());
+    match &values {
+        Some(values) if values.refused => {
+            let next = pass.state.source_backoff.failed(backoff::REFUSED, ctx.clock.now(), jittered);
+            pass.look_again(next);
+        }
+        Some(_) => pass.state.source_backoff.reset(),
+        None => {}
+    }
     if let Some(wait) = await_list(&mut pass, &choice, PATIENCE_FOR_LISTS) {
         return Ok(wait);
     }
     pass.notes.append(&mut choice.notes);
     let mut base = pass.old_status();
     base.last_handled_force_push = marks.or(base.last_handled_force_push);
+    if let Some(values) = &values {
+        base.next_rotation = values.next_rotation;
+    }
     let forgotten = std::mem::take(&mut choice.forgotten);
+    let deleted = choice.due.iter().filter(|due| due.write == Write::Delete).map(|due| due.row);
+    values::give_up(&pass, forgotten.iter().copied().chain(deleted)).await?;
     let adopted_all = !choice.undecided;
     mark_adoption(&pass, &choice, &mut base);
     let forgets = !forgotten.is_empty();
@@ -147,16 +178,22 @@ async fn run(
         return Ok(wait);
     }
     take_permit(ctx, &mut permit).await;
-    let projection = if pass.is_deleting() || pass.vs.spec.suspended() {
+    let mut projection = if pass.is_deleting() || pass.vs.spec.suspended() {
         Projection { done: pass.target_is_in_place(), ..Projection::default() }
     } else {
         pass.project(values.as_ref()).await
     };
     drop(values);
+    if !pass.is_deleting() && !pass.vs.spec.suspended() {
+        pass.restart_workloads(&mut projection).await;
+    }
     let finished = finish(&mut pass, base, &projection).await;
     drop(permit);
     let gone = finished?;
     pass.register_claims();
+    if gone {
+        release_claims(&pass);
+    }
     tell_count(&pass);
     if adopted_all && !pass.is_deleting() {
         adoption_done(&pass);
@@ -170,8 +207,10 @@ async fn run(
     }
     if !pass.is_deleting() && !pass.vs.spec.suspended() {
         look_again_at_interval(&mut pass);
+        look_again_at_rotation(&mut pass);
     }
-    if projection.issue.is_some() {
+    // A template is mended by an edit or by another value, and both wake the object.
+    if projection.issue.as_ref().is_some_and(|issue| issue.reason != Reason::TemplateError) {
         let next = pass.state.target_backoff.failed(backoff::TARGET, ctx.clock.now(), jittered);
         pass.look_again(next);
     } else {
@@ -221,6 +260,13 @@ fn await_list(pass: &mut Pass<'_>, choice: &Choice, patience: Duration) -> Optio
     (pass.now < until).then(|| pass.ctx.clock.until(until).max(Duration::from_millis(1)))
 }
 
+/// The object is done with, though somebody else's finalizer may hold it for long: its entries are free, but for what may land yet.
+fn release_claims(pass: &Pass<'_>) {
+    for freed in pass.ctx.entries.remove(pass.key, pass.ctx.clock.now()) {
+        pass.ctx.wake.object(freed);
+    }
+}
+
 /// The connection tells how many entries are ours.
 fn tell_count(pass: &Pass<'_>) {
     let before = pass.owned_at_start;
@@ -240,7 +286,7 @@ fn be_patient(pass: &mut Pass<'_>) -> Option<Duration> {
         return None;
     }
     let since = *pass.state.waiting_since.get_or_insert(pass.now);
-    let until = after(since, PATIENCE);
+    let until = after(since, if was_ready(pass) { PATIENCE_AT_A_START } else { PATIENCE });
     if pass.now >= until {
         return None;
     }
@@ -248,6 +294,14 @@ fn be_patient(pass: &mut Pass<'_>) -> Option<Duration> {
     pass.look_again(until);
     wait_for_remote(pass);
     pass.next.map(|at| pass.ctx.clock.until(at).max(Duration::from_millis(1)))
+}
+
+/// Whether the status says that this generation is as it should be.
+fn was_ready(pass: &Pass<'_>) -> bool {
+    let Some(status) = &pass.vs.status else { return false };
+    let ready =
+        |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| c.type_ == "Ready" && c.status == "True";
+    status.observed_generation == pass.vs.metadata.generation && status.conditions.iter().any(ready)
 }
 
 /// Whether some value has to be read: a row is not known to be as it should be, or the target is not in place.
@@ -260,7 +314,24 @@ fn needs_values(pass: &Pass<'_>) -> bool {
             Some(row) => w.issue.is_none() && !is_unchanged(pass, w, &pass.rows[row]),
             None => false,
         });
-    unknown || !pass.target_is_in_place()
+    // Without every value there is no whole set to show.
+    let showable = pass.templates.target_refusal().is_none()
+        && pass.wants.iter().all(|w| w.issue.as_ref().is_none_or(|i| i.reason != Reason::TemplateError));
+    unknown || rotation_is_due(pass) || (showable && !pass.target_is_in_place())
+}
+
+/// Whether a generated value may be due to be made anew.
+fn rotation_is_due(pass: &Pass<'_>) -> bool {
+    let next = pass.vs.status.as_ref().and_then(|s| s.next_rotation);
+    pass.route.problem.is_none() && next.is_some_and(|at| at <= pass.now)
+}
+
+/// Looks again when the next value is due; one that is overdue has to arrive where it goes first.
+fn look_again_at_rotation(pass: &mut Pass<'_>) {
+    if let Some(next) = pass.vs.status.as_ref().and_then(|s| s.next_rotation) {
+        let now = pass.ctx.clock.now();
+        pass.look_again(if next > now { next } else { after(now, jittered(OVERDUE)) });
+    }
 }
 
 /// Issues of values that are not pushed, and of those without a connection, which the plan has not looked at.
@@ -318,4 +389,65 @@ fn forget(pass: &mut Pass<'_>, choice: Choice, mut forgotten: Vec<usize>) -> Vec
         }
     }
     due
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use serde_json::json;
+
+    use super::*;
+    use crate::controller::backoff::OVERTAKEN;
+    use crate::controller::fixture::Fixture;
+
+    fn app(finalizer: Option<&str>) -> serde_json::Value {
+        json!({
+            "apiVersion": "vaultsecret.dev/v1alpha1", "kind": "VaultSecret",
+            "metadata": {"name": "app", "namespace": "shop", "uid": "u1", "generation": 1, "resourceVersion": "0",
+                         "finalizers": finalizer.into_iter().collect::<Vec<_>>()},
+            "spec": {"connectionRef": {"name": "kelvin"}, "deletionPolicy": "Delete",
+                     "data": [{"key": "A", "value": "v"}]},
+        })
+    }
+
+    async fn pass(fixture: &Fixture, key: &ObjectKey) -> Duration {
+        let shown = fixture.ctx.vault_secrets.get(key).unwrap();
+        reconcile(&fixture.ctx, key, shown).await
+    }
+
+    /// The watch lags, for minutes perhaps: the object is read, and the next pass decides on what it is.
+    #[tokio::test]
+    async fn an_overtaken_pass_reads_the_object_once() {
+        let fixture = Fixture::start().await;
+        let key = fixture.show_vault_secret(app(None));
+        fixture.api.put("vaultsecrets", app(None));
+        assert!(pass(&fixture, &key).await < Duration::from_secs(1));
+        assert_eq!(fixture.api.requests(), ["PATCH app", "GET app"]);
+        fixture.api.forget();
+        pass(&fixture, &key).await;
+        let requests = fixture.api.requests();
+        assert_eq!(requests[0], "PATCH app", "what was read is decided on");
+        assert!(!requests.contains(&"GET app".to_owned()), "{requests:?}");
+        let stored = fixture.api.get("vaultsecrets", "shop", "app").unwrap();
+        assert_eq!(stored["metadata"]["finalizers"], json!([names::FINALIZER]));
+    }
+
+    /// What cannot be read either is tried ever more slowly.
+    #[tokio::test]
+    async fn an_overtaken_pass_that_can_read_nothing_waits_ever_longer() {
+        let fixture = Fixture::start().await;
+        let key = fixture.show_vault_secret(app(None));
+        fixture.api.put("vaultsecrets", app(None));
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            fixture.api.fail_next("GET", 500, "away");
+            waits.push(pass(&fixture, &key).await);
+            tokio::time::pause();
+            tokio::time::advance(*waits.last().unwrap()).await;
+            tokio::time::resume();
+        }
+        assert!(waits[0] < Duration::from_millis(100) && waits[11] > OVERTAKEN.longest / 2, "{waits:?}");
+        assert!(waits.iter().all(|wait| *wait <= OVERTAKEN.longest * 6 / 5), "{waits:?}");
+        assert_eq!(fixture.api.requests().iter().filter(|r| *r == "GET app").count(), 12, "one read a pass");
+    }
 }

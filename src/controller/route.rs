@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::connections::ConnectionHandle;
 use super::context::Context;
-use super::desired::{Issue, render_prefix};
+use super::desired::Issue;
 use super::keys::ConnectionKey;
 use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ConnectionReason, Reason, VaultSecret};
@@ -80,13 +80,11 @@ impl Route {
         Self { handle: Some(handle), problem }
     }
 
-    /// Prefixes of the other namespaces that the connection allows.
+    /// Whether the connection allows another namespace, which exists.
     #[must_use]
-    pub fn other_prefixes(&self, ctx: &Context, namespace: &str) -> Vec<(String, String)> {
-        let Some(handle) = &self.handle else { return Vec::new() };
-        let (Some(prefix), Some(allowed)) = (&handle.prefix, &handle.allowed) else { return Vec::new() };
-        let others = ctx.namespaces.allowed(allowed);
-        others.into_iter().filter(|n| n != namespace).map(|n| (n.clone(), render_prefix(prefix, &n))).collect()
+    pub fn allows(&self, ctx: &Context, namespace: &str) -> bool {
+        let allowed = self.handle.as_ref().and_then(|handle| handle.allowed.as_ref());
+        allowed.is_some_and(|allowed| ctx.namespaces.exists(namespace) && ctx.namespaces.allows(allowed, namespace))
     }
 }
 

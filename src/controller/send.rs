@@ -15,7 +15,7 @@ use super::save::SaveError;
 use crate::api::Reason;
 use crate::api::vault_secret::VaultSecretStatus;
 use crate::remote::lane::{Outcome as LaneOutcome, Turn};
-use crate::remote::{CallError, Certainty, EntryRef, ErrorClass, Operation, Written};
+use crate::remote::{CallError, Certainty, EntryRef, ErrorClass, Operation, Owner, Written};
 use crate::sync::plan::Cause;
 use crate::sync::transition::{self, After, Answer, Intent, Outcome, Write};
 
@@ -74,10 +74,16 @@ impl Pass<'_> {
         if handle.frozen().is_some() {
             return Ok(Sent { again: true, ..Sent::default() });
         }
+        if !self.ctx.leadership.covers(Duration::MAX) {
+            // The lease was not renewed in time; it is in a moment, or the process ends.
+            self.look_again(crate::sync::plan::after(self.now, Duration::from_secs(1)));
+            return Ok(Sent::default());
+        }
         let before = self.rows.clone();
         let at = crate::clock::to_millis(self.ctx.clock.now());
         for one in &due {
             transition::begin(&mut self.rows[one.row], Intent { write: one.write, cause: one.cause, at });
+            super::fields::intend(&mut self.rows[one.row], &one.fields);
         }
         let status = super::outcome::intent_status(self, intent);
         if let Err(error) = self.save_once(status).await {
@@ -95,18 +101,23 @@ impl Pass<'_> {
         let at_once = usize::try_from(turn.at_once()).unwrap_or(usize::MAX).max(1);
         let turn = Mutex::new(turn);
         let uid = self.uid();
+        let owner = Owner { name: format!("{}/{}", self.key.namespace, self.key.name), uid: uid.clone() };
         let mut futures = Vec::with_capacity(due.len());
         for (index, one) in due.iter().enumerate() {
             let turn = &turn;
             let row = &self.rows[one.row];
-            let entry = EntryRef { name: row.remote_name.clone(), id: row.remote_id.clone() };
+            let entry =
+                EntryRef { name: row.remote_name.clone(), id: row.remote_id.clone(), version: one.expected.clone() };
+            // A mark is put on what becomes ours, once.
+            let owner = (row.fingerprint.is_none() && one.write != Write::Delete).then(|| owner.clone());
             let id =
                 EntryId { remote: std::sync::Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
             let (client, ctx, handle, uid) = (&client, self.ctx, &handle, &uid);
             futures.push(async move {
                 let sent_at = ctx.clock.now();
                 let slot = turn.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let Some(slot) = slot.filter(|_| written_at.elapsed() < ABANDON_AFTER) else {
+                let leads = ctx.leadership.covers(Duration::MAX);
+                let Some(slot) = slot.filter(|_| leads && written_at.elapsed() < ABANDON_AFTER) else {
                     return Done { due: index, result: None, sent_at, took: Duration::ZERO };
                 };
                 ctx.entries.sent(&id);
@@ -116,7 +127,7 @@ impl Pass<'_> {
                     (Write::Update, Some(value)) => client.update(&entry, value).await,
                     _ => client.delete(&entry).await.map(|()| Written::default()),
                 };
-                let over = ctx.clock.now();
+                let (over, took) = (ctx.clock.now(), began.elapsed());
                 ctx.entries.over(&id, over);
                 if result.as_ref().is_err_and(|error| error.certainty() == Certainty::Unknown) {
                     ctx.entries.linger(&id, uid, crate::sync::plan::after(over, handle.settle));
@@ -124,8 +135,12 @@ impl Pass<'_> {
                 slot.report(LaneOutcome::of(&result));
                 if let Ok(written) = &result {
                     handle.remote.learn_principal(written.principal.clone());
+                    if let Some(owner) = &owner {
+                        // An entry without a mark is as much ours.
+                        let _ = client.mark(&entry, owner).await;
+                    }
                 }
-                Done { due: index, result: Some(result), sent_at, took: began.elapsed() }
+                Done { due: index, result: Some(result), sent_at, took }
             });
         }
         let mut requests = futures::stream::iter(futures).buffer_unordered(at_once);
@@ -238,6 +253,7 @@ impl Pass<'_> {
         let memo = self.state.memo(&connection, &name, now);
         match (&outcome, &done.result) {
             (Outcome::Acknowledged { .. }, _) => {
+                self.rows[due.row].fields.clone_from(&due.fields);
                 memo.backoff.reset();
                 memo.failed_for = None;
                 memo.contradicted = false;
@@ -253,7 +269,7 @@ impl Pass<'_> {
                 // Acknowledged, but not settled: what settles it is decided at once, and waited for.
                 self.rows[due.row].unsettled_since().is_some()
             }
-            (Outcome::Exists, _) => {
+            (Outcome::Exists | Outcome::Stale, _) => {
                 memo.contradicted = true;
                 true
             }
@@ -324,6 +340,7 @@ fn outcome_of(result: &Result<Written, CallError>) -> Outcome {
         Err(error) => match (error.class, error.certainty()) {
             (ErrorClass::Exists, _) => Outcome::Exists,
             (ErrorClass::NotFound, _) => Outcome::NotFound,
+            (ErrorClass::Stale, _) => Outcome::Stale,
             (_, Certainty::Clean) => Outcome::Clean { message: error.message.clone() },
             (_, Certainty::Unknown) => Outcome::Unknown { message: error.message.clone() },
         },

@@ -67,7 +67,7 @@ impl<K> Store<K> {
         objects.values().map(|shown| Arc::clone(&shown.object)).collect()
     }
 
-    fn insert(&self, key: ObjectKey, object: Arc<K>) {
+    pub(super) fn insert(&self, key: ObjectKey, object: Arc<K>) {
         let shown = Shown { object, at: Instant::now() };
         self.objects.write().unwrap_or_else(PoisonError::into_inner).insert(key, shown);
     }

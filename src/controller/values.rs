@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
+use super::connections::ConnectionHandle;
 use super::desired::{Issue, check};
 use super::entries::EntryId;
+use super::fields;
+use super::keys::ConnectionKey;
 use super::pass::{Pass, Want};
 use super::refs::{Known, Ref};
+use super::templates;
 use crate::api::Reason;
 use crate::api::vault_secret::DataEntry;
 use crate::kube_error::CALL_LIMIT;
-use crate::remote::spec;
+use crate::source::api_error::{ApiError, ApiFailure};
 use crate::source::encoding::encode;
 use crate::source::escrow::{self, EntryId as EscrowEntry, EscrowError, WantedValue, escrow_name};
 use crate::source::reference::{Namespaced, SourceError, SourceKind, SourceRef, Sources, read_all};
@@ -19,7 +25,7 @@ use crate::sync::snapshot::counts;
 use crate::value::SecretValue;
 
 /// The version of a value that stands in the spec: the generation tells when it changes.
-const INLINE: &str = "spec";
+pub(super) const INLINE: &str = "spec";
 
 /// One value, as it was read.
 pub struct Value {
@@ -37,6 +43,12 @@ pub struct Values {
     pub by_index: Vec<Result<Value, Issue>>,
     /// Entries of an earlier VaultSecret of this name, which are ours without being taken over.
     pub inherited: Vec<EscrowEntry>,
+    /// The value before the last rotation of the generated ones, by key.
+    pub previous: BTreeMap<String, SecretValue>,
+    /// When the next of the generated values is due to be made anew.
+    pub next_rotation: Option<Timestamp>,
+    /// The API server refused something, and nothing tells when it does so no more.
+    pub refused: bool,
 }
 
 /// Why nothing can be said of the values: another try may succeed.
@@ -53,12 +65,17 @@ pub enum ReadError {
 /// The version of a value, as far as it is known without reading it.
 #[must_use]
 pub fn known_version(pass: &Pass<'_>, entry: &DataEntry) -> Option<Arc<str>> {
+    if entry.template().is_some() {
+        return templates::known_version(pass, &entry.key);
+    }
     let Some(from) = &entry.value_from else { return Some(INLINE.into()) };
     let namespace = &pass.key.namespace;
     let of = if let Some(key) = &from.secret_key_ref {
         Ref::secret(namespace, &key.name)
     } else if let Some(key) = &from.config_map_key_ref {
         Ref::config_map(namespace, &key.name)
+    } else if from.sealed.is_some() {
+        return pass.ctx.sealing.version();
     } else {
         Ref::secret(namespace, &escrow_name(&pass.key.name))
     };
@@ -80,7 +97,7 @@ pub fn is_unchanged(pass: &Pass<'_>, want: &Want, row: &Row) -> bool {
         && !row.resend
         && !matches!(row.state, EntryState::Refused | EntryState::Pending | EntryState::Failed | EntryState::Queued)
         && row.source_version.is_some()
-        && row.source_version.as_deref() == known_version(pass, pass.entry(want)).as_deref()
+        && want.row.is_some_and(|index| row.source_version == fields::known_versions(pass, index))
 }
 
 /// Reads every value once.
@@ -105,11 +122,17 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
     note_versions(pass, &sources, &before);
     let escrow = match escrow(pass).await {
         Ok(escrow) => Ok(escrow),
+        Err(ReadError::Escrow(EscrowError::Api(error))) if is_refused(&error) => {
+            Err(Issue::new(Reason::SourceMissing, error.to_string()))
+        }
         Err(ReadError::Escrow(error)) if !matches!(error, EscrowError::Api(_) | EscrowError::Contended { .. }) => {
             Err(Issue::new(Reason::TargetConflict, error.to_string()))
         }
         Err(error) => return Err(error),
     };
+    let refused = sources.iter().any(|(_, source)| source.as_ref().is_err_and(SourceError::is_forbidden))
+        || escrow.as_ref().is_err_and(|issue| issue.reason == Reason::SourceMissing);
+    let mut unsealed = super::unseal::open_all(pass).await?;
     let mut by_index = Vec::with_capacity(data.len());
     for (entry, reference) in data.iter().zip(&references) {
         if let Some(issue) = check(entry) {
@@ -118,6 +141,8 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
         }
         let raw = if let Some(value) = &entry.value {
             Ok((SecretValue::from(value.0.as_str()), INLINE.to_owned()))
+        } else if let Some(opened) = unsealed.remove(&by_index.len()) {
+            opened
         } else if let Some(reference) = reference {
             match sources.get(reference) {
                 Some(Ok(source)) => Ok((source.value.clone(), source.resource_version.clone())),
@@ -127,6 +152,9 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
                 Some(Err(error)) => return Err(ReadError::Api(error.to_string())),
                 None => Err(Issue::new(Reason::SourceMissing, format!("key {}: its source was not read", entry.key))),
             }
+        } else if entry.template().is_some() {
+            // Made of the others, below.
+            Err(templates::refusal(&pass.templates, entry).unwrap_or_else(|| templates::not_yet(&entry.key)))
         } else {
             match &escrow {
                 Ok(escrow) => generated(entry, escrow.as_ref()),
@@ -135,8 +163,19 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
         };
         by_index.push(raw.and_then(|(raw, version)| gate(pass, entry, raw, version)));
     }
-    let inherited = escrow.ok().flatten().map(|e| e.made_for_entries.into_iter().collect()).unwrap_or_default();
-    Ok(Values { by_index, inherited })
+    templates::render(pass, &mut by_index).await;
+    let escrow = escrow.ok().flatten().unwrap_or_default();
+    let inherited = escrow.made_for_entries.into_iter().collect();
+    let (previous, next_rotation) = (escrow.previous, escrow.next_rotation);
+    Ok(Values { by_index, inherited, previous, next_rotation, refused })
+}
+
+/// Whether the API server will say the same again until a person mends it.
+fn is_refused(error: &ApiError) -> bool {
+    matches!(
+        error.failure,
+        ApiFailure::Forbidden | ApiFailure::QuotaExceeded | ApiFailure::Invalid | ApiFailure::TooLarge
+    )
 }
 
 fn generated(entry: &DataEntry, escrow: Option<&escrow::Escrow>) -> Result<(SecretValue, String), Issue> {
@@ -153,7 +192,7 @@ fn generated(entry: &DataEntry, escrow: Option<&escrow::Escrow>) -> Result<(Secr
 }
 
 /// Fails closed: what is empty, not text or too large goes nowhere.
-fn gate(pass: &Pass<'_>, entry: &DataEntry, raw: SecretValue, version: String) -> Result<Value, Issue> {
+pub(super) fn gate(pass: &Pass<'_>, entry: &DataEntry, raw: SecretValue, version: String) -> Result<Value, Issue> {
     let refused = |text: String| Issue::new(Reason::ValueRefused, format!("key {}: {text}", entry.key));
     if raw.is_empty() {
         return Err(refused("the value is empty".to_owned()));
@@ -163,7 +202,7 @@ fn gate(pass: &Pass<'_>, entry: &DataEntry, raw: SecretValue, version: String) -
     }
     let text = encode(raw.expose(), entry.encoding()).map_err(|e| refused(e.to_string()))?;
     if let Some(handle) = &pass.route.handle {
-        spec::check_value(handle.provider, text.len()).map_err(|e| refused(e.to_string()))?;
+        handle.rules.check_value(text.len()).map_err(|e| refused(e.to_string()))?;
     }
     Ok(Value { raw, text, version })
 }
@@ -173,16 +212,11 @@ async fn escrow(pass: &Pass<'_>) -> Result<Option<escrow::Escrow>, ReadError> {
     if wanted.is_empty() {
         return Ok(None);
     }
-    let owner = escrow::Owner {
-        name: pass.key.name.to_string(),
-        namespace: pass.key.namespace.to_string(),
-        uid: pass.uid(),
-        delete_policy: pass.vs.spec.deletion(),
-    };
+    let owner = escrow_owner(pass);
     let of = Ref::secret(&pass.key.namespace, &escrow_name(&pass.key.name));
     let before = pass.ctx.refs.known(&of);
-    let salvage = if before == Known::Gone { salvage(pass, &wanted).await? } else { BTreeMap::new() };
-    let ensured = escrow::ensure(pass.ctx.client.clone(), &owner, &wanted, &salvage);
+    let ledger = Ledger(pass);
+    let ensured = escrow::ensure(pass.ctx.client.clone(), &owner, &wanted, &ledger, crate::clock::to_seconds(pass.now));
     let made = tokio::time::timeout(CALL_LIMIT, ensured)
         .await
         .map_err(|_| ReadError::Api("the API server did not answer in time".to_owned()))??;
@@ -190,6 +224,54 @@ async fn escrow(pass: &Pass<'_>) -> Result<Option<escrow::Escrow>, ReadError> {
         pass.ctx.refs.note(&of, &before, Known::At(version.as_str().into()));
     }
     Ok(Some(made))
+}
+
+fn escrow_owner(pass: &Pass<'_>) -> escrow::Owner {
+    escrow::Owner {
+        name: pass.key.name.to_string(),
+        namespace: pass.key.namespace.to_string(),
+        uid: pass.uid(),
+        delete_policy: pass.vs.spec.deletion(),
+    }
+}
+
+/// Rows are about to go out of the ledger: what the escrow says of their entries must not outlive them.
+///
+/// # Errors
+/// When the API server fails: the rows stay then.
+pub async fn give_up(pass: &Pass<'_>, going: impl Iterator<Item = usize>) -> Result<(), ReadError> {
+    let going: Vec<(&str, &str)> = going.map(|row| pass.rows[row].id()).collect();
+    if going.is_empty() || pass.is_deleting() {
+        // The index of an object that goes is the next one's, of the same name, to read.
+        return Ok(());
+    }
+    let owner = escrow_owner(pass);
+    let settled = |entry: &EscrowEntry| going.contains(&(&*entry.connection, &*entry.remote_name));
+    match limited(escrow::give_up(pass.ctx.client.clone(), &owner, &settled)).await? {
+        // A Secret that is not ours to read, or none of ours, makes nothing ours.
+        Err(EscrowError::Api(error)) if error.failure == ApiFailure::Forbidden => Ok(()),
+        Err(error @ (EscrowError::Api(_) | EscrowError::Contended { .. })) => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether an entry that was picked up with an escrow is in this object's own ledger by now, or gone.
+fn is_settled(pass: &Pass<'_>, entry: &EscrowEntry) -> bool {
+    let id = (&*entry.connection, &*entry.remote_name);
+    if pass.rows.iter().any(|row| row.id() == id && row.holds()) {
+        return true;
+    }
+    let connection = ConnectionKey::parse(&entry.connection, &pass.key.namespace);
+    let handle = connection.and_then(|key| pass.ctx.connections.get(&key)).filter(|c| c.frozen().is_none());
+    handle.is_some_and(|handle| is_gone(pass, &handle, &entry.remote_name, pass.state.known_since))
+}
+
+/// Whether a list that counts for what was read at that time shows that there is no such entry.
+fn is_gone(pass: &Pass<'_>, handle: &ConnectionHandle, name: &str, read_at: Option<Timestamp>) -> bool {
+    let Some(read_at) = read_at else { return false };
+    let id = EntryId { remote: Arc::clone(&handle.remote.base), name: name.into() };
+    let trace = pass.ctx.entries.trace(&id, read_at);
+    handle.remote.snapshot().is_some_and(|list| counts(list.span, &trace) && !list.entries.contains_key(name))
 }
 
 fn wanted_values(pass: &Pass<'_>) -> Vec<WantedValue> {
@@ -204,60 +286,82 @@ fn wanted_values(pass: &Pass<'_>) -> Vec<WantedValue> {
             let entries = row
                 .filter(|r| r.holds() || is_absent(pass, r))
                 .map(|r| EscrowEntry { connection: r.connection.clone(), remote_name: r.remote_name.clone() });
-            Some(WantedValue { key: entry.key.clone(), generate, entries: entries.into_iter().collect() })
+            let entries = entries.into_iter().collect();
+            Some(WantedValue { key: entry.key.clone(), generate, entries, arrived: has_arrived(pass, want) })
         })
         .collect()
+}
+
+/// Whether the remote has acknowledged the value that the escrow holds, and takes another one.
+fn has_arrived(pass: &Pass<'_>, want: &Want) -> bool {
+    if !pass.entry(want).pushes() {
+        return true;
+    }
+    let ready = pass.route.problem.is_none() && want.issue.is_none();
+    let row = want.row.map(|row| &pass.rows[row]).filter(|_| ready);
+    row.is_some_and(|row| row.is_ours() && row.state == EntryState::InSync && !row.is_open() && !row.resend)
 }
 
 /// Whether a list that counts shows that there is no such entry.
 fn is_absent(pass: &Pass<'_>, row: &Row) -> bool {
     let Some(handle) = pass.route.handle.as_ref().filter(|_| row.state != EntryState::Conflict) else { return false };
-    let Some(memo) = pass.state.memos.get(&(row.connection.clone(), row.remote_name.clone())) else { return false };
-    let id = EntryId { remote: Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
-    let trace = pass.ctx.entries.trace(&id, memo.read_at);
-    handle
-        .remote
-        .snapshot()
-        .is_some_and(|list| counts(list.span, &trace) && !list.entries.contains_key(&row.remote_name))
+    let memo = pass.state.memos.get(&(row.connection.clone(), row.remote_name.clone()));
+    is_gone(pass, handle, &row.remote_name, memo.map(|memo| memo.read_at))
 }
 
-/// Generated values that the target still shows, for an escrow that was deleted by hand: only those whose fingerprint is the
-/// ledger's.
-async fn salvage(pass: &Pass<'_>, wanted: &[WantedValue]) -> Result<BTreeMap<String, SecretValue>, ReadError> {
-    let mut found = BTreeMap::new();
-    let name = pass.vs.spec.target_name(&pass.key.name).to_owned();
-    let pushed_before = wanted.iter().filter_map(|w| {
-        let row = pass.rows.iter().find(|r| r.key.as_deref() == Some(&w.key) && r.fingerprint.is_some())?;
-        let entry = pass.vs.spec.data.iter().find(|e| e.key == w.key)?;
-        Some((w.key.clone(), row, entry))
-    });
-    let candidates: Vec<(String, &Row, &DataEntry)> = pushed_before.collect();
-    if candidates.is_empty() {
-        return Ok(found);
+/// What the ledger, the list and the target say of an escrow.
+struct Ledger<'p>(&'p Pass<'p>);
+
+impl escrow::Witness for Ledger<'_> {
+    fn is_settled(&self, entry: &EscrowEntry) -> bool {
+        is_settled(self.0, entry)
     }
-    let namespaced = Namespaced::new(pass.ctx.client.clone(), &*pass.key.namespace);
-    let refs = candidates.iter().map(|(key, _, _)| SourceRef {
-        kind: SourceKind::Secret,
-        name: name.clone(),
-        key: key.clone(),
-    });
-    let read = limited(read_all(&namespaced, refs)).await?;
-    for (reference, source) in read.iter() {
-        let Some((key, row, entry)) = candidates.iter().find(|(k, _, _)| *k == reference.key) else { continue };
-        match source {
-            Ok(source) => {
-                let Ok(text) = encode(source.value.expose(), entry.encoding()) else { continue };
-                let recorded = row.fingerprint.as_deref();
-                let print = pass.ctx.keys.fingerprint_like(recorded, &pass.uid(), &row.remote_name, text.expose());
-                if recorded == Some(&print) {
-                    found.insert(key.clone(), source.value.clone());
-                }
-            }
-            Err(SourceError::Api(error)) => return Err(ReadError::Api(error.to_string())),
-            Err(_) => {}
+
+    /// Generated values that the target still shows, of an escrow that was deleted or edited by hand: only those whose fingerprint
+    /// is the ledger's.
+    async fn salvage(&self, lost: &[String]) -> Result<BTreeMap<String, SecretValue>, ApiError> {
+        let pass = self.0;
+        let mut found = BTreeMap::new();
+        let name = pass.vs.spec.target_name(&pass.key.name).to_owned();
+        let pushed_before = lost.iter().filter_map(|key| {
+            let row = pass.rows.iter().find(|r| r.key.as_ref() == Some(key) && r.fingerprint.is_some())?;
+            let entry = pass.vs.spec.data.iter().find(|e| e.key == *key)?;
+            Some((key, row, entry))
+        });
+        let candidates: Vec<(&String, &Row, &DataEntry)> = pushed_before.collect();
+        if candidates.is_empty() {
+            return Ok(found);
         }
+        let namespaced = Namespaced::new(pass.ctx.client.clone(), &*pass.key.namespace);
+        let refs: Vec<SourceRef> = candidates
+            .iter()
+            .map(|(key, _, _)| SourceRef { kind: SourceKind::Secret, name: name.clone(), key: (*key).clone() })
+            .collect();
+        let read = read_all(&namespaced, refs).await;
+        for (reference, source) in read.iter() {
+            let Some((key, row, entry)) = candidates.iter().find(|(k, _, _)| **k == reference.key) else { continue };
+            match source {
+                Ok(source) => {
+                    let Ok(text) = encode(source.value.expose(), entry.encoding()) else { continue };
+                    // Of an entry with further fields nothing can be said from one of them.
+                    let text = pass
+                        .route
+                        .handle
+                        .as_ref()
+                        .map_or(text.clone(), |h| fields::text_of_one(h.rules.provider(), entry, &text));
+                    let recorded = row.fingerprint.as_deref();
+                    let print = pass.ctx.keys.fingerprint_like(recorded, &pass.uid(), &row.remote_name, text.expose());
+                    if recorded == Some(&print) {
+                        found.insert((*key).clone(), source.value.clone());
+                    }
+                }
+                // A new value is made only where it is known that there is no old one.
+                Err(SourceError::Api(error) | SourceError::Forbidden { error, .. }) => return Err(error.clone()),
+                Err(_) => {}
+            }
+        }
+        Ok(found)
     }
-    Ok(found)
 }
 
 fn watched(pass: &Pass<'_>, reference: &SourceRef) -> Ref {

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
-use super::connection::new_token;
+use super::approval::new_token;
 use super::connections::{ConnectionHandle, FreezeNote};
 use super::context::Context;
 use super::entries::{Claim, Expects};
@@ -23,9 +23,21 @@ pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
     let (ctx, remote) = (Arc::clone(ctx), Arc::clone(remote));
     tokio::spawn(async move {
         let seen = Arc::clone(&remote);
+        let (all, base) = (Arc::clone(&ctx), Arc::clone(&remote.base));
+        let named = Arc::new(move || {
+            let mut names = HashSet::new();
+            all.entries.for_each(&base, |_, claim, _| {
+                names.insert(claim.entry.name.to_string());
+            });
+            names
+        });
         remote
-            .run(move |event| match event {
-                Event::Listed(snapshot) => judge(&ctx, &seen, &snapshot),
+            .run(named, move |event| match event {
+                Event::Listed(snapshot) => {
+                    ctx.metrics.probe(true);
+                    judge(&ctx, &seen, &snapshot);
+                }
+                Event::Failed => ctx.metrics.probe(false),
                 Event::Changed => changed(&ctx, &seen),
             })
             .await;
@@ -61,6 +73,9 @@ enum Shows {
 }
 
 fn compare(snapshot: &Snapshot, claim: &Claim) -> Option<Shows> {
+    if snapshot.unread.contains(&*claim.entry.name) {
+        return None;
+    }
     let listed = snapshot.entries.get(&*claim.entry.name);
     let version = listed.and_then(|l| l.version.as_deref());
     let moved = |ours: &Option<Arc<str>>| matches!((ours.as_deref(), version), (Some(a), Some(b)) if a != b);
@@ -99,9 +114,9 @@ fn count(tally: &mut Tally, snapshot: &Snapshot, claim: &Claim, trace: &Trace, e
     if claim.claimant.hold != Hold::Ours {
         return;
     }
-    tally.own += 1;
     let trace = Trace { read_at: Some(claim.read_at), ..trace.clone() };
     if counts(snapshot.span, &trace) {
+        tally.own += 1;
         let known = (Arc::clone(&claim.connection), Arc::clone(&claim.entry.name));
         match compare(snapshot, claim) {
             Some(Shows::Missing | Shows::Moved) if excused.contains(&known) => {}
@@ -202,5 +217,91 @@ fn freeze(connection: &ConnectionHandle, tally: &Tally) {
         );
         tracing::warn!(connection = %connection.key.object, %reason, "frozen");
         *note = Some(FreezeNote { token: new_token(), reason });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::controller::entries::EntryId;
+    use crate::controller::pass::expects;
+    use crate::remote::{DriftSignal, Listed};
+    use crate::sync::conflict::Claimant;
+    use crate::sync::ledger::{Attempt, EntryState, Row};
+    use crate::sync::snapshot::Span;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn row(state: EntryState, attempt: Attempt) -> Row {
+        let ours = Row { key: Some("A".into()), fingerprint: Some("k1:x".into()), ..Row::default() };
+        Row { state, attempt: Some(attempt), ..ours }
+    }
+
+    /// So many entries of that row, judged by a list that holds `there` of them.
+    fn tally(row: &Row, entries: usize, there: usize, signal: DriftSignal) -> Tally {
+        let name = |n: usize| format!("entry-{n}");
+        let listed = |n: usize| Listed {
+            owner: None,
+            name: name(n),
+            id: None,
+            version: Some("of somebody".into()),
+            created: None,
+            created_by: None,
+            updated_by: None,
+        };
+        let snapshot = Snapshot {
+            unread: HashSet::new(),
+            span: Span { began: at(100), ended: at(101) },
+            entries: (0..there).map(|n| (name(n), listed(n))).collect(),
+            skew: Duration::ZERO,
+        };
+        let mut tally = Tally::default();
+        for n in 0..entries {
+            let claimant =
+                Claimant { created: None, uid: "u".into(), name: "ns/app".into(), hold: Hold::Ours, prefix: 0 };
+            let claim = Claim {
+                entry: EntryId { remote: "remote".into(), name: name(n).into() },
+                claimant,
+                connection: "VaultConnection/c".into(),
+                expects: expects(row, signal),
+                read_at: at(50),
+                lingers_until: None,
+            };
+            count(&mut tally, &snapshot, &claim, &Trace::default(), &mut HashSet::new());
+        }
+        tally
+    }
+
+    /// Many requests have timed out, and then the credential opens an empty tenant: what may still land explains no absence.
+    #[test]
+    fn entries_that_are_not_settled_count_as_missing() {
+        let unsettled = Attempt { number: 2, unsettled_since: Some(at(60)), ..Attempt::default() };
+        let open = Attempt { number: 2, open: true, ..Attempt::default() };
+        let calm = Attempt { number: 2, ..Attempt::default() };
+        let busy = [
+            row(EntryState::Failed, unsettled.clone()),
+            row(EntryState::Confirming, unsettled.clone()),
+            row(EntryState::Pushing, open),
+            row(EntryState::Queued, calm.clone()),
+            row(EntryState::Pending, calm.clone()),
+            row(EntryState::Refused, calm),
+        ];
+        for signal in [DriftSignal::Timestamp, DriftSignal::Presence] {
+            for row in &busy {
+                assert!(tally(row, 25, 0, signal).diverged(), "{row:?}");
+                // Changed they may be by ourselves.
+                assert_eq!(tally(row, 25, 25, signal), Tally { own: 25, missing: 0, moved: 0 }, "{row:?}");
+            }
+        }
+        // What leaves is deleted by ourselves.
+        let leaving = Row { key: None, ..row(EntryState::Leaving, unsettled) };
+        assert!(!tally(&leaving, 25, 0, DriftSignal::Timestamp).diverged());
     }
 }

@@ -13,6 +13,7 @@ const DOCUMENTED: &[(&str, &str, &str)] = &[
     ("vaultsecret_entries", "gauge", "state"),
     ("vaultsecret_frozen_connections", "gauge", ""),
     ("vaultsecret_last_good_probe_age_seconds", "gauge", "connection"),
+    ("vaultsecret_leader", "gauge", ""),
     ("vaultsecret_probe_failures_total", "counter", ""),
     ("vaultsecret_probes_total", "counter", ""),
     ("vaultsecret_queue_length", "gauge", "connection"),

@@ -2,4 +2,5 @@
 
 pub mod apply;
 pub mod owner;
+pub mod restart;
 pub mod target;

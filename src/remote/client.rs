@@ -6,9 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{
-    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderValue, LINK, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use rustls::pki_types::ServerName;
 use url::{Host, Url};
@@ -24,13 +22,15 @@ const MAX_IDLE: usize = 4;
 /// No answer is read beyond this.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 /// Everything but the unreserved characters of RFC 3986.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+pub(crate) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A client of one base URL. No `Debug`: it holds keys.
 pub(crate) struct Http {
     client: reqwest::Client,
     base: Url,
     disguise: Option<Disguise>,
+    /// Sent with every request.
+    headers: HeaderMap,
 }
 
 /// How a server is reached under another name than it must prove to have: the URL's host becomes that name, so that
@@ -45,13 +45,24 @@ pub(crate) struct Request {
     pub(crate) operation: Operation,
     pub(crate) method: Method,
     pub(crate) url: Url,
+    /// Besides those that every request has, and in their place where both are given.
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
+}
+
+impl Request {
+    /// A request with the usual headers.
+    pub(crate) fn new(operation: Operation, method: Method, url: Url, body: Body) -> Self {
+        Self { operation, method, url, headers: HeaderMap::new(), body }
+    }
 }
 
 /// A request's body.
 pub(crate) enum Body {
     None,
     Json(Vec<u8>),
+    /// A JSON merge patch.
+    MergePatch(Vec<u8>),
     Form(String),
 }
 
@@ -62,13 +73,24 @@ pub(crate) struct Answer {
     /// The remote's clock.
     pub(crate) date: Option<Timestamp>,
     pub(crate) retry_after: Option<HeaderValue>,
+    /// `Link` headers, joined.
+    pub(crate) link: String,
     /// `Err` when it broke off, took too long or was too long.
     pub(crate) body: Result<Vec<u8>, ErrorClass>,
 }
 
 impl Http {
+    /// The client of a remote.
     pub(crate) fn new(config: &RemoteConfig) -> Result<Self, BuildError> {
-        let base = config.url.clone();
+        Self::at(config, config.url.clone(), config.server_name.as_deref())
+    }
+
+    /// The client of another host that belongs to the remote, under the same rules for TLS.
+    pub(crate) fn elsewhere(config: &RemoteConfig, base: Url) -> Result<Self, BuildError> {
+        Self::at(config, base, None)
+    }
+
+    fn at(config: &RemoteConfig, base: Url, server_name: Option<&str>) -> Result<Self, BuildError> {
         check_url(&base)?;
         if config.timeout.is_zero() {
             return Err(BuildError("the timeout must be longer than nothing".to_owned()));
@@ -86,7 +108,7 @@ impl Http {
             .connect_timeout(config.timeout.div_f32(2.0))
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MAX_IDLE);
-        let disguise = disguise(&base, config.server_name.as_deref())?;
+        let disguise = disguise(&base, server_name)?;
         if let (Some(_), Some(host)) = (&disguise, base.host()) {
             builder = builder.dns_resolver(Arc::new(Elsewhere(plain_host(&host))));
         }
@@ -95,7 +117,12 @@ impl Http {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|_| BuildError("the HTTP client cannot be set up".to_owned()))?;
-        Ok(Self { client, base, disguise })
+        Ok(Self { client, base, disguise, headers: HeaderMap::new() })
+    }
+
+    /// Sends these headers with every request.
+    pub(crate) fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
     }
 
     /// The base URL.
@@ -116,17 +143,10 @@ impl Http {
     }
 
     /// Sends a request and reads its answer, whatever its status.
-    pub(crate) async fn send(
-        &self,
-        request: &Request,
-        authorization: Option<(&HeaderName, &HeaderValue)>,
-    ) -> Result<Answer, CallError> {
+    pub(crate) async fn send(&self, request: &Request, authorization: &HeaderMap) -> Result<Answer, CallError> {
         let operation = request.operation;
-        let mut headers = HeaderMap::new();
+        let mut headers = self.headers.clone();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some((name, value)) = authorization {
-            headers.insert(name.clone(), value.clone());
-        }
         let mut url = request.url.clone();
         if let Some(disguise) = &self.disguise {
             headers.insert(HOST, disguise.host_header.clone());
@@ -136,6 +156,7 @@ impl Http {
         let (kind, body) = match &request.body {
             Body::None => (None, None),
             Body::Json(bytes) => (Some("application/json"), Some(bytes.clone())),
+            Body::MergePatch(bytes) => (Some("application/merge-patch+json"), Some(bytes.clone())),
             Body::Form(text) => (Some("application/x-www-form-urlencoded"), Some(text.clone().into_bytes())),
         };
         if let Some(kind) = kind {
@@ -145,6 +166,9 @@ impl Http {
             // Some proxies want a length even of nothing.
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
+        for (name, value) in request.headers.iter().chain(authorization) {
+            headers.insert(name.clone(), value.clone());
+        }
         let mut builder = self.client.request(request.method.clone(), url).headers(headers);
         if let Some(body) = body {
             builder = builder.body(body);
@@ -153,9 +177,11 @@ impl Http {
         let text = |name| response.headers().get(name).cloned();
         let date = text(DATE).and_then(|value| stamp::http_date(value.to_str().ok()?));
         let retry_after = text(RETRY_AFTER);
+        let links = response.headers().get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+        let link = links.collect::<Vec<_>>().join(", ");
         let status = response.status();
         let body = read(&mut response).await;
-        Ok(Answer { operation, status, date, retry_after, body })
+        Ok(Answer { operation, status, date, retry_after, link, body })
     }
 }
 

@@ -66,7 +66,7 @@ impl Dreadnode {
         body: Body,
     ) -> Result<Answer, CallError> {
         let url = self.session.http().url(self.prefix, segments);
-        self.session.call(Provider::Dreadnode, &Request { operation, method, url, body }).await
+        self.session.call(Provider::Dreadnode, &Request::new(operation, method, url, body)).await
     }
 }
 
@@ -93,7 +93,7 @@ impl Remote for Dreadnode {
                 .map(listed)
                 .collect::<Option<_>>()
                 .ok_or_else(|| answer.unreadable("an entry of the list has no name or no id"))?;
-            Ok(Listing { entries, remote_time: answer.date })
+            Ok(Listing { entries, remote_time: answer.date, ..Listing::default() })
         }
         .boxed()
     }
@@ -142,6 +142,7 @@ fn listed(secret: UserSecret) -> Option<Listed> {
         created: secret.created_at.as_deref().and_then(stamp::instant),
         created_by: None,
         updated_by: None,
+        owner: None,
     })
 }
 

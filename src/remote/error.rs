@@ -38,6 +38,8 @@ impl Operation {
 pub enum ErrorClass {
     /// A create was refused because the name is taken.
     Exists,
+    /// An update was refused because the entry has another version than the one that it was decided on; nothing was stored.
+    Stale,
     /// Update or delete of an entry (or of a route) that is not there. Never the class of a failed login, list or
     /// create, so that a wrong realm or base URL cannot pass for "the entry is gone".
     NotFound,
@@ -53,7 +55,7 @@ pub enum ErrorClass {
     RateLimited,
     /// 429 because the account has no credits or the remote says not to try again: a fast retry is no use.
     NoCredits,
-    /// The remote says that it refused the write and stored nothing (Mixpeek's documented 503).
+    /// The remote says that it refused the write and stored nothing (Mixpeek's documented 503, a sealed Vault).
     RefusedClean,
     /// 5xx: whether the request was processed is not known.
     Unavailable,

@@ -68,7 +68,7 @@ impl Kelvin {
     }
 
     async fn send(&self, operation: Operation, method: Method, url: Url, body: Body) -> Result<Answer, CallError> {
-        self.session.call(Provider::Kelvin, &Request { operation, method, url, body }).await
+        self.session.call(Provider::Kelvin, &Request::new(operation, method, url, body)).await
     }
 
     async fn list_all(&self, pace: Pace) -> Result<Listing, CallError> {
@@ -212,6 +212,7 @@ fn listed(meta: Meta) -> Option<Listed> {
         created: meta.created.as_deref().and_then(stamp::instant),
         created_by: meta.created_by,
         updated_by: meta.updated_by,
+        owner: None,
     })
 }
 

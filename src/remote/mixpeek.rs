@@ -48,7 +48,7 @@ impl Mixpeek {
         body: Body,
     ) -> Result<Answer, CallError> {
         let url = self.session.http().url(SECRETS, segments);
-        self.session.call(Provider::Mixpeek, &Request { operation, method, url, body }).await
+        self.session.call(Provider::Mixpeek, &Request::new(operation, method, url, body)).await
     }
 }
 
@@ -73,7 +73,11 @@ impl Remote for Mixpeek {
             if names.iter().any(String::is_empty) {
                 return Err(answer.unreadable("an entry of the list has no name"));
             }
-            Ok(Listing { entries: names.into_iter().map(listed).collect(), remote_time: answer.date })
+            Ok(Listing {
+                entries: names.into_iter().map(listed).collect(),
+                remote_time: answer.date,
+                ..Listing::default()
+            })
         }
         .boxed()
     }
@@ -109,5 +113,5 @@ impl Remote for Mixpeek {
 }
 
 fn listed(name: String) -> Listed {
-    Listed { name, id: None, version: None, created: None, created_by: None, updated_by: None }
+    Listed { name, id: None, version: None, created: None, created_by: None, updated_by: None, owner: None }
 }

@@ -5,6 +5,7 @@ mod client;
 mod dreadnode;
 mod entry;
 pub mod error;
+pub mod http;
 mod kelvin;
 pub mod lane;
 mod mixpeek;
@@ -16,7 +17,10 @@ mod status;
 mod tests;
 mod tls;
 mod transport;
+mod vault;
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +30,7 @@ use jiff::Timestamp;
 use crate::value::SecretValue;
 pub use error::{BuildError, CallError, Certainty, ErrorClass, Operation};
 
-/// The providers that are built in.
+/// The providers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Provider {
     /// Kelvin, `/api/v4/secrets`.
@@ -35,6 +39,10 @@ pub enum Provider {
     Dreadnode,
     /// Mixpeek, `/v1/organizations/secrets`.
     Mixpeek,
+    /// HashiCorp Vault or OpenBao, a KV secrets engine of version 2.
+    Vault,
+    /// Any REST API, as its connection describes it.
+    Http,
 }
 
 /// What a remote lets us see of a change that somebody else made.
@@ -49,7 +57,7 @@ pub enum DriftSignal {
 }
 
 /// One entry as a list shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Listed {
     /// The name as the remote stores it.
     pub name: String,
@@ -63,6 +71,17 @@ pub struct Listed {
     pub created_by: Option<String>,
     /// Who changed it last.
     pub updated_by: Option<String>,
+    /// The VaultSecret that an ownership mark on the entry names, where the remote keeps such marks (see [`Remote::mark`]).
+    pub owner: Option<Owner>,
+}
+
+/// What an ownership mark says: which VaultSecret an entry belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// `<namespace>/<name>`, for people.
+    pub name: String,
+    /// Its uid, which no other VaultSecret of any cluster has.
+    pub uid: String,
 }
 
 /// A complete list, read to its last page.
@@ -70,6 +89,9 @@ pub struct Listed {
 pub struct Listing {
     /// Every entry that the credential can see.
     pub entries: Vec<Listed>,
+    /// Names that are there of which nothing more is known, not even whether they hold a value: they were not looked at,
+    /// because nobody named them (see [`Remote::list_naming`]). For an entry among them this list says nothing.
+    pub unread: HashSet<String>,
     /// The remote's clock (`Date` header of the first page), to judge how far it is from ours.
     pub remote_time: Option<Timestamp>,
 }
@@ -86,16 +108,22 @@ pub struct Written {
 }
 
 /// An entry to change or delete.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct EntryRef {
     /// The name as the remote stores it.
     pub name: String,
     /// The provider's id; needed by providers that address entries by id (Dreadnode).
     pub id: Option<String>,
+    /// The version that the decision to write was made on, for remotes with check-and-set: if the entry has another one by
+    /// then, the write is refused as [`ErrorClass::Stale`].
+    pub version: Option<String>,
 }
 
 /// Called before each HTTP request of a paged list, so that every page is paid for from the budget.
 pub type Pace = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// The names of which somebody wants to know more than that they are there. Asked for when the names are known.
+pub type Named = Arc<dyn Fn() -> HashSet<String> + Send + Sync>;
 
 /// A secret store that never gives a value back.
 pub trait Remote: Send + Sync {
@@ -111,12 +139,23 @@ pub trait Remote: Send + Sync {
     /// Lists every entry, to the last page. An incomplete or self-contradicting answer is an error, never a short list.
     /// `pace` is awaited before the second and every further page.
     fn list(&self, pace: Pace) -> BoxFuture<'_, Result<Listing, CallError>>;
-    /// Creates an entry. `value` must be UTF-8: the caller has checked and encoded it.
+    /// As [`Remote::list`]. A remote whose list shows names alone, and that has to be asked for the versions one by one, asks
+    /// for those of the entries in `named` only; the others come back as [`Listing::unread`].
+    fn list_naming(&self, pace: Pace, _named: Named) -> BoxFuture<'_, Result<Listing, CallError>> {
+        self.list(pace)
+    }
+    /// Creates an entry. `value` must be UTF-8: the caller has checked and encoded it. Where entries have fields
+    /// ([`spec::default_field`]) it is a JSON object of texts.
     fn create<'a>(&'a self, name: &'a str, value: &'a SecretValue) -> BoxFuture<'a, Result<Written, CallError>>;
-    /// Replaces the value of an entry.
+    /// Replaces the value of an entry. Where entries have fields, those that are named are replaced, and those that are null go.
     fn update<'a>(&'a self, entry: &'a EntryRef, value: &'a SecretValue) -> BoxFuture<'a, Result<Written, CallError>>;
     /// Deletes an entry. "Not found" comes back as [`ErrorClass::NotFound`]; the caller takes it for done.
     fn delete<'a>(&'a self, entry: &'a EntryRef) -> BoxFuture<'a, Result<(), CallError>>;
+    /// Marks an entry as belonging to `owner`, where the remote keeps such marks and the credential may write them. Never
+    /// needed: an entry without a mark is judged by the ledger alone.
+    fn mark<'a>(&'a self, _entry: &'a EntryRef, _owner: &'a Owner) -> BoxFuture<'a, Result<(), CallError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// Builds the client of a remote. Nothing is sent before its first call.
@@ -125,6 +164,10 @@ pub trait Remote: Send + Sync {
 /// When the URL, a certificate, a key or a credential cannot be used; the sentence repeats none of them.
 pub fn build(config: RemoteConfig) -> Result<Arc<dyn Remote>, BuildError> {
     let http = client::Http::new(&config)?;
+    let elsewhere = match &config.access {
+        Access::Http(access) => http::elsewhere(&config, access)?,
+        _ => None,
+    };
     Ok(match config.access {
         Access::Kelvin { realm, auth } => {
             Arc::new(kelvin::Kelvin::new(auth::Session::new(http, auth::Credential::kelvin(realm, auth)?)))
@@ -135,6 +178,11 @@ pub fn build(config: RemoteConfig) -> Result<Arc<dyn Remote>, BuildError> {
         Access::Mixpeek { api_key } => {
             Arc::new(mixpeek::Mixpeek::new(auth::Session::new(http, auth::Credential::bearer(&api_key)?)))
         }
+        Access::Vault { place, auth } => {
+            let http = http.with_headers(vault::headers(&place)?);
+            Arc::new(vault::Vault::new(auth::Session::new(http, auth::Credential::vault(auth)?), &place)?)
+        }
+        Access::Http(access) => Arc::new(http::Described::new(http, elsewhere, &access)?),
     })
 }
 
@@ -178,6 +226,50 @@ pub enum Access {
     Mixpeek {
         /// `sk_…`, a key with the admin permission.
         api_key: SecretValue,
+    },
+    /// Vault or OpenBao.
+    Vault {
+        /// Where its entries are.
+        place: VaultPlace,
+        /// How tokens are had.
+        auth: VaultAuth,
+    },
+    /// Any REST API, described.
+    Http(http::HttpAccess),
+}
+
+/// Where entries are in a Vault: an entry is `<mount>/<path>/<name>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VaultPlace {
+    /// Namespace (Enterprise, OpenBao); empty: the root one.
+    pub namespace: String,
+    /// Path at which the KV engine is mounted.
+    pub mount: String,
+    /// Folder in it; empty: its root.
+    pub path: String,
+}
+
+/// Ways to a Vault token.
+pub enum VaultAuth {
+    /// A token; renewed while it can be.
+    Token(SecretValue),
+    /// AppRole.
+    AppRole {
+        /// Path at which the auth method is mounted.
+        mount: String,
+        /// The role.
+        role_id: String,
+        /// Its secret.
+        secret_id: SecretValue,
+    },
+    /// The operator's own service account.
+    Kubernetes {
+        /// Path at which the auth method is mounted.
+        mount: String,
+        /// The role.
+        role: String,
+        /// Where the service account's token is, which the kubelet renews; read again at each login.
+        token_file: PathBuf,
     },
 }
 

@@ -5,18 +5,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Provider, stamp};
+use super::stamp;
 
 /// What is longer than this is cut, so that the sum of a clock and a wait cannot overflow. The caller's own cap is
 /// far lower.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
+/// Where Mixpeek's bodies say it, in the order in which its own client reads them.
+pub(crate) const MIXPEEK: [&str; 3] =
+    ["/error/details/retry_after_seconds", "/detail/error/details/retry_after_seconds", "/error/details/retry_after"];
+
 /// The wait that an answer asks for.
 ///
-/// A number of seconds in the header counts first, then for Mixpeek the hints of the body in the order in which its
-/// own client reads them, then the header as a date. What cannot be understood is ignored.
+/// A number of seconds in the header counts first, then the first hint in the body, then the header as a date. What
+/// cannot be understood is ignored.
 pub(crate) fn wanted(
-    provider: Option<Provider>,
+    hints: &[impl AsRef<str>],
     header: Option<&str>,
     body: &Value,
     answered_at: Option<Timestamp>,
@@ -25,7 +29,7 @@ pub(crate) fn wanted(
     let header = header.map(str::trim);
     header
         .and_then(seconds)
-        .or_else(|| if provider == Some(Provider::Mixpeek) { body_hint(body) } else { None })
+        .or_else(|| body_hint(hints, body))
         .or_else(|| header.and_then(|text| until(text, answered_at.unwrap_or(now))))
 }
 
@@ -37,10 +41,10 @@ fn seconds(text: &str) -> Option<Duration> {
     Some(text.parse().map_or(LONGEST, Duration::from_secs).min(LONGEST))
 }
 
-fn body_hint(body: &Value) -> Option<Duration> {
-    ["/error/details/retry_after_seconds", "/detail/error/details/retry_after_seconds", "/error/details/retry_after"]
+fn body_hint(hints: &[impl AsRef<str>], body: &Value) -> Option<Duration> {
+    hints
         .iter()
-        .find_map(|path| body.pointer(path)?.as_f64())
+        .find_map(|place| body.pointer(place.as_ref())?.as_f64())
         .filter(|seconds| *seconds >= 0.0)
         .map(|seconds| Duration::try_from_secs_f64(seconds).map_or(LONGEST, |wait| wait.min(LONGEST)))
 }

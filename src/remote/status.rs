@@ -1,6 +1,8 @@
 //! What an answer's status means, by provider and operation. Pure, and the only place that looks into the body of an
 //! error; nothing of it gets out but a class and a wait.
 
+mod vault;
+
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -12,23 +14,45 @@ use super::{CallError, ErrorClass, Operation, Provider, retry_after};
 pub(crate) fn refusal(provider: Option<Provider>, answer: &Answer, now: Timestamp) -> CallError {
     let body = serde_json::from_slice(answer.body_or_empty()).unwrap_or(Value::Null);
     let class = class(provider, answer.operation, answer.status, &body);
+    let hints: &[&str] = if provider == Some(Provider::Mixpeek) { &retry_after::MIXPEEK } else { &[] };
+    let error = error(answer, class, hints, &body, now);
+    let vaults =
+        (provider == Some(Provider::Vault)).then(|| vault::meaning(answer.operation, answer.status, &body)).flatten();
+    match vaults {
+        Some(what) => CallError { message: sentence(answer, what), ..error },
+        None => error,
+    }
+}
+
+/// The error of an answer whose class is known. `hints` are the places where its body may say how long to wait.
+pub(crate) fn error(
+    answer: &Answer,
+    class: ErrorClass,
+    hints: &[impl AsRef<str>],
+    body: &Value,
+    now: Timestamp,
+) -> CallError {
     let header = answer.retry_after.as_ref().and_then(|value| value.to_str().ok());
     CallError {
         operation: answer.operation,
         class,
         status: Some(answer.status.as_u16()),
-        retry_after: retry_after::wanted(provider, header, &body, answer.date, now),
-        message: format!(
-            "{} was answered with {}: {}",
-            answer.operation.as_str(),
-            status_text(answer.status),
-            meaning(class, answer.operation, answer.status)
-        ),
+        retry_after: retry_after::wanted(hints, header, body, answer.date, now),
+        message: sentence(answer, meaning(class, answer.operation, answer.status)),
     }
+}
+
+fn sentence(answer: &Answer, what: &str) -> String {
+    format!("{} was answered with {}: {what}", answer.operation.as_str(), status_text(answer.status))
 }
 
 /// The class of a status.
 pub(crate) fn class(provider: Option<Provider>, operation: Operation, status: StatusCode, body: &Value) -> ErrorClass {
+    if provider == Some(Provider::Vault)
+        && let Some(class) = vault::class(operation, status, body)
+    {
+        return class;
+    }
     if operation == Operation::Login && matches!(status.as_u16(), 400 | 401) {
         return ErrorClass::Authentication;
     }
@@ -50,6 +74,17 @@ pub(crate) fn class(provider: Option<Provider>, operation: Operation, status: St
         503 if mixpeek && mixpeek_stored_nothing(body) => ErrorClass::RefusedClean,
         500.. => ErrorClass::Unavailable,
         _ => ErrorClass::Refused,
+    }
+}
+
+/// Whether an answer says that the token, and not what it was used for, is what is wrong.
+pub(crate) fn refuses_token(provider: Provider, answer: &Answer) -> bool {
+    match answer.status.as_u16() {
+        401 => true,
+        403 if provider == Provider::Vault => {
+            vault::refuses_token(&serde_json::from_slice(answer.body_or_empty()).unwrap_or(Value::Null))
+        }
+        _ => false,
     }
 }
 
@@ -95,6 +130,7 @@ fn meaning(class: ErrorClass, operation: Operation, status: StatusCode) -> &'sta
     match class {
         ErrorClass::Exists => "an entry of that name exists",
         ErrorClass::NotFound => "there is no such entry",
+        ErrorClass::Stale => "somebody else wrote the entry meanwhile",
         ErrorClass::Invalid => "the remote does not take the request",
         ErrorClass::Forbidden => "the credential lacks the permission",
         ErrorClass::Authentication => "the credential was not accepted",
@@ -104,7 +140,7 @@ fn meaning(class: ErrorClass, operation: Operation, status: StatusCode) -> &'sta
         ErrorClass::Unavailable | ErrorClass::Timeout => "the remote is in trouble",
         _ if status.is_redirection() => "redirects are not followed, is the URL right?",
         _ if matches!(status.as_u16(), 404 | 410) && operation == Operation::Login => {
-            "there is no such realm, are URL and realm right?"
+            "there is nothing to log in at, are URL and realm right?"
         }
         _ if matches!(status.as_u16(), 404 | 410) => "there is no such API, is the URL right?",
         _ if status.as_u16() == 426 => "the remote wants an upgrade, of the plan or of the client",

@@ -10,8 +10,11 @@ use rand::rand_core::UnwrapErr;
 use rand::{CryptoRng, TryRngCore as _, rngs::OsRng};
 use zeroize::Zeroizing;
 
-use crate::api::vault_secret::{Bytes, BytesEncoding, Generate, Password};
+use crate::api::vault_secret::{Bytes, BytesEncoding, EcKey, Generate, Password, RsaKey, SshKey, SshKeyType};
 use crate::value::SecretValue;
+
+mod keypair;
+pub use keypair::{NotAPrivateKey, public_half};
 
 const LOWER: &str = "abcdefghijklmnopqrstuvwxyz";
 const UPPER: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -23,8 +26,17 @@ pub const DEFAULT_SYMBOLS: &str = "~!@#$%^&*()_+`-={}|[]\\:\"<>?,./";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GenerateError {
     /// Not exactly one kind of value is asked for.
-    #[error("generate: exactly one of password, uuid and bytes must be set")]
+    #[error("generate: exactly one of password, uuid, bytes, sshKey, rsaKey and ecKey must be set")]
     Kind,
+    /// An RSA key of that size is not made.
+    #[error("generate.{field} must be 2048, 3072 or 4096")]
+    KeySize {
+        /// The field.
+        field: &'static str,
+    },
+    /// The key library failed.
+    #[error("generate: the key could not be made")]
+    Failed,
     /// A number is out of range.
     #[error("generate.{field} must be between {min} and {max}")]
     Range {
@@ -71,6 +83,14 @@ pub fn os_rng() -> UnwrapErr<OsRng> {
     OsRng.unwrap_err()
 }
 
+/// Whether exactly one kind of value is asked for.
+///
+/// # Errors
+/// When it is none or several.
+pub fn check_kind(spec: &Generate) -> Result<(), GenerateError> {
+    kind(spec).map(drop)
+}
+
 /// Whether a value of this kind can be made at all.
 ///
 /// # Errors
@@ -80,7 +100,18 @@ pub fn check(spec: &Generate) -> Result<(), GenerateError> {
         Kind::Password(password) => Policy::of(password).map(drop),
         Kind::Uuid => Ok(()),
         Kind::Bytes(bytes) => bytes_length(bytes).map(drop),
+        Kind::Ssh(key) if key.key_type == Some(SshKeyType::Rsa) => {
+            keypair::check_bits("sshKey.keySize", key.key_size).map(drop)
+        }
+        Kind::Ssh(_) | Kind::Ec(_) => Ok(()),
+        Kind::Rsa(key) => keypair::check_bits("rsaKey.keySize", key.key_size).map(drop),
     }
+}
+
+/// Whether making a value takes long enough, up to seconds, to keep other work from its thread: the search for primes.
+#[must_use]
+pub fn is_slow(spec: &Generate) -> bool {
+    spec.rsa_key.is_some() || spec.ssh_key.as_ref().is_some_and(|key| key.key_type == Some(SshKeyType::Rsa))
 }
 
 /// A new value.
@@ -89,6 +120,9 @@ pub fn check(spec: &Generate) -> Result<(), GenerateError> {
 /// When the policy cannot be met.
 pub fn generate<R: CryptoRng + ?Sized>(spec: &Generate, rng: &mut R) -> Result<SecretValue, GenerateError> {
     match kind(spec)? {
+        Kind::Ssh(key) => keypair::ssh_key(key, rng),
+        Kind::Rsa(key) => keypair::rsa_key(key, rng),
+        Kind::Ec(key) => keypair::ec_key(key, rng),
         Kind::Password(password) => Ok(Policy::of(password)?.draw(rng)),
         Kind::Uuid => {
             let mut random = Zeroizing::new([0_u8; 16]);
@@ -116,13 +150,23 @@ enum Kind<'a> {
     Password(&'a Password),
     Uuid,
     Bytes(&'a Bytes),
+    Ssh(&'a SshKey),
+    Rsa(&'a RsaKey),
+    Ec(&'a EcKey),
 }
 
 fn kind(spec: &Generate) -> Result<Kind<'_>, GenerateError> {
-    match (&spec.password, &spec.uuid, &spec.bytes) {
-        (Some(password), None, None) => Ok(Kind::Password(password)),
-        (None, Some(_), None) => Ok(Kind::Uuid),
-        (None, None, Some(bytes)) => Ok(Kind::Bytes(bytes)),
+    let kinds = [
+        spec.password.as_ref().map(Kind::Password),
+        spec.uuid.as_ref().map(|_| Kind::Uuid),
+        spec.bytes.as_ref().map(Kind::Bytes),
+        spec.ssh_key.as_ref().map(Kind::Ssh),
+        spec.rsa_key.as_ref().map(Kind::Rsa),
+        spec.ec_key.as_ref().map(Kind::Ec),
+    ];
+    let mut kinds = kinds.into_iter().flatten();
+    match (kinds.next(), kinds.next()) {
+        (Some(kind), None) => Ok(kind),
         _ => Err(GenerateError::Kind),
     }
 }

@@ -8,6 +8,9 @@ pub mod encoding;
 pub mod escrow;
 pub mod generate;
 pub mod reference;
+pub mod schedule;
+pub mod sealed;
+pub mod template;
 
 #[cfg(test)]
 pub(crate) mod fake_api;

@@ -133,19 +133,43 @@ pub enum SourceError {
         name: String,
     },
     /// The operator may not read it.
-    #[error("{0}")]
-    Forbidden(ApiError),
+    #[error("{error}; {}", rule(*kind, namespace))]
+    Forbidden {
+        /// Kind of the object.
+        kind: SourceKind,
+        /// Its namespace.
+        namespace: String,
+        /// What the API server said.
+        error: ApiError,
+    },
     /// Reading failed; another try may succeed.
     #[error("{0}")]
     Api(ApiError),
 }
 
 impl SourceError {
-    /// Whether something is missing that only a user can provide, so that trying again without a change is of no use.
+    /// Whether something is missing that only a person can provide, so that trying again without a change is of no use.
     #[must_use]
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::ObjectMissing { .. } | Self::KeyMissing { .. } | Self::InvalidName { .. })
+        !matches!(self, Self::Api(_))
     }
+
+    /// Whether nothing wakes the operator when it is mended: no watch shows a right that is granted.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Forbidden { .. })
+    }
+}
+
+/// What lets the operator read objects of a kind.
+fn rule(kind: SourceKind, namespace: &str) -> String {
+    let resource = match kind {
+        SourceKind::Secret => "secrets",
+        SourceKind::ConfigMap => "configmaps",
+    };
+    format!(
+        "add the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [get]}} to the role of its service account in namespace {namespace}"
+    )
 }
 
 /// What was read for a set of references.
@@ -230,7 +254,9 @@ async fn read_object(namespaced: &Namespaced, kind: SourceKind, name: &str) -> R
         let error = ApiError::new(doing, &error);
         match error.failure {
             ApiFailure::NotFound => missing(namespaced.namespace(), kind, name),
-            ApiFailure::Forbidden => SourceError::Forbidden(error),
+            ApiFailure::Forbidden => {
+                SourceError::Forbidden { kind, namespace: namespaced.namespace().to_owned(), error }
+            }
             _ => SourceError::Api(error),
         }
     })
@@ -320,14 +346,18 @@ mod tests {
         let wanted = at(SourceKind::Secret, "a", "k");
         let sources = read_all(&namespaced, [wanted.clone()]).await;
         let error = sources.get(&wanted).unwrap().as_ref().unwrap_err();
-        assert!(matches!(error, SourceError::Forbidden(_)) && !error.is_missing());
+        assert!(error.is_forbidden() && error.is_missing());
         assert_eq!(
             error.to_string(),
-            "cannot read Secret \"a\" in namespace shop: forbidden (status 403): the operator's role does not allow it to get secrets"
+            "cannot read Secret \"a\" in namespace shop: forbidden (status 403): the operator's role does not allow it to get secrets; \
+             add the rule {apiGroups: [\"\"], resources: [secrets], verbs: [get]} to the role of its service account in namespace shop"
         );
         api.fail_next("GET", 500, "etcd hunter2");
         let sources = read_all(&namespaced, [wanted.clone()]).await;
         let error = sources.get(&wanted).unwrap().as_ref().unwrap_err();
-        assert!(matches!(error, SourceError::Api(_)) && !error.to_string().contains("hunter2"), "{error}");
+        assert!(
+            matches!(error, SourceError::Api(_)) && !error.is_missing() && !error.to_string().contains("hunter2"),
+            "{error}"
+        );
     }
 }

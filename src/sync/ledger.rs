@@ -77,6 +77,10 @@ pub struct Row {
     /// that was missing), to tell our own late create from a stranger's entry. Absent when all is settled and acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<Timestamp>,
+    /// Fields of the entry that we wrote, or may have written, where entries have fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub fields: Vec<String>,
     /// Keyed fingerprint of the value that the remote acknowledged last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
@@ -93,7 +97,7 @@ pub struct Row {
     /// The last write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
-    /// resourceVersion of the source that the fingerprint was made from.
+    /// resourceVersion of the source that the fingerprint was made from; of a template, one for all sources behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_version: Option<String>,
     /// When the remote last acknowledged a write.

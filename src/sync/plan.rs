@@ -39,6 +39,8 @@ pub struct Sighting {
     pub created: Option<Timestamp>,
     /// Whether the list says that we made it; `None` when it does not say, or we do not know our own name there.
     pub by_us: Option<bool>,
+    /// The VaultSecret that a mark on the entry names, when it is another one.
+    pub another: Option<String>,
 }
 
 /// What happens to an entry that exists and is not ours.
@@ -116,7 +118,7 @@ pub enum Cause {
     Adopted,
     /// Somebody else changed or removed it.
     Reassert,
-    /// A moved version while a write of ours was unsettled: taken for our own late write.
+    /// A moved version, or an absence, while a write of ours was unsettled: taken for our own late write.
     LateWrite,
     /// The one confirming write after an unsettled attempt, on a remote without stamps.
     Confirm,
@@ -266,7 +268,9 @@ fn ours(facts: &Facts<'_>, row: &Row, fingerprint: &str) -> Decision {
             None => Decision::InSync,
         },
         Seen::Absent { .. } if differs => Decision::Create(cause),
-        Seen::Absent { began } if settled_at(facts, row).is_some_and(|settled| *began >= settled) => Decision::Settle,
+        // A delete of ours, of a key that went and came back, may have landed late: what is missing is no stranger's doing before the
+        // row is settled, which this create does if it is sent when nothing can land any more.
+        Seen::Absent { .. } if row.unsettled_since().is_some() => Decision::Create(Cause::LateWrite),
         Seen::Absent { .. } => missing(facts),
         Seen::Present(sighting) => {
             let moved = has_moved(facts, row, sighting);

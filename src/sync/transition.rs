@@ -32,6 +32,8 @@ pub enum Outcome {
     Exists,
     /// Refused, and nothing was processed: no such entry.
     NotFound,
+    /// Refused, and nothing was processed: the entry has another version than the one that the write was decided on.
+    Stale,
     /// Nothing was processed, for another reason.
     Clean {
         /// For the row, redacted.
@@ -158,6 +160,11 @@ pub fn record(row: &mut Row, answer: &Answer<'_>) -> After {
             row.resend |= *answer.outcome == Outcome::Exists && !row.claimed;
             row.state = EntryState::Pending;
             row.message = "the remote contradicts its list; it is listed again".to_owned();
+        }
+        Outcome::Stale => {
+            // Decided over again on the version as it is (C7); what is wanted has not changed.
+            row.state = EntryState::Pending;
+            row.message = "somebody else wrote the entry meanwhile; it is looked at again".to_owned();
         }
         Outcome::Clean { message } => failed(row, answer.write, message),
         Outcome::Unknown { message } => {

@@ -219,6 +219,20 @@ async fn b39_no_more_than_it_needs() {
         let dry = kube::api::DeleteParams { dry_run: true, ..Default::default() };
         tried.push((kind, "delete", code(api(kind).delete("mine", &dry).await.map(drop))));
     }
+    // A spec, or a status that somebody else may have written, is not its to put in place, nor a status to read on its own.
+    let object = serde_json::from_value(scene.manifest("VaultSecret", "mine", json!({"spec": {}}))).unwrap();
+    let dry = kube::api::PostParams { dry_run: true, ..Default::default() };
+    tried.push(("VaultSecret", "update", code(api("VaultSecret").replace("mine", &dry, &object).await.map(drop))));
+    for kind in ["VaultSecret", "VaultConnection", "ClusterVaultConnection"] {
+        tried.push((kind, "get status", code(api(kind).get_status("mine").await.map(drop))));
+    }
+    let patch = kube::api::Patch::Merge(json!({"status": {}}));
+    let dry = kube::api::PatchParams { dry_run: true, ..Default::default() };
+    tried.push((
+        "VaultSecret",
+        "patch status",
+        code(api("VaultSecret").patch_status("mine", &dry, &patch).await.map(drop)),
+    ));
     let allowed: Vec<_> = tried.iter().filter(|(.., code)| *code != 403).collect();
     assert!(allowed.is_empty(), "{allowed:?}");
     assert_eq!(code(api("Secret").list(&Default::default()).await.map(drop)), 200, "the kubeconfig is good");

@@ -205,6 +205,30 @@ async fn f10_key_goes_and_comes_back(kind: Kind) {
     assert!(events.iter().all(|event| event.text("/reason") != "RemoteEntryExists"), "{events:#?}");
 }
 
+/// The key is taken away, the delete has no answer, and the key comes back before it lands: that the entry goes then is our own
+/// doing, also where drift is only reported.
+async fn s9_late_delete_of_a_key_that_came_back(kind: Kind) {
+    let scene = Scene::new("s9").await;
+    let remote = connect(&scene, kind).await;
+    let (name, stays) = (kind.name("the value"), kind.name("stays"));
+    let both = json!([inline("STAYS", &stays, "a value"), inline("VALUE", &name, "a value")]);
+    let with = |data: &Value| spec(kind, &name, "a value", json!({"driftPolicy": "Report", "data": data}));
+    scene.vault_secret("app", with(&both)).await;
+    scene.ready("app").await;
+    let delete = remote.faults().add(Fault::new(LATE).on(Op::Delete).named(&name).times(1));
+    scene.edit("app", json!({"data": [inline("STAYS", &stays, "a value")]})).await;
+    scene.eventually("the delete is at the remote", async || remote.faults().hits(delete) == 1).await;
+    scene.edit("app", json!({"data": both})).await;
+    scene.eventually("it has landed", async || has_landed(&remote)).await;
+    scene.ready("app").await;
+    scene.two_more_probes(&remote).await;
+    assert_eq!(remote.value(&name).as_deref(), Some("a value"));
+    let app = scene.expect("VaultSecret", "app").await;
+    assert!(app.is_ready() && app.state(&name) == "InSync", "{app:?}");
+    let events = scene.events("app").await;
+    assert!(events.iter().all(|event| event.text("/reason") != "RemoteMissing"), "{events:#?}");
+}
+
 /// Under Retain the row goes when nothing of ours can land any more.
 async fn f10_row_is_forgotten_once_settled(kind: Kind) {
     let scene = Scene::new("f10-gone").await;
@@ -254,4 +278,5 @@ for_each_remote!(
     f8_delete_lands_after_the_next_claim,
     f10_key_goes_and_comes_back,
     f10_row_is_forgotten_once_settled,
+    s9_late_delete_of_a_key_that_came_back,
 );

@@ -58,6 +58,32 @@ async fn b33_escrow_is_rebuilt(kind: Kind) {
     assert_eq!(made.remote.history(&made.entry), [made.value]);
 }
 
+/// One key of it removed by hand comes back from the Secret, too; and where the Secret was changed as well, nothing is taken from
+/// there.
+async fn b33_lost_key_is_salvaged(kind: Kind) {
+    let scene = Scene::new("b33-key").await;
+    let remote = scene.remote(kind).await;
+    scene.connect(&remote).await;
+    let made = password(&scene, remote, "Retain").await;
+    let lose = async || scene.patch("Secret", "app-escrow", json!({"data": {"PASSWORD": null}})).await;
+    lose().await;
+    scene.secret_has("app-escrow", "PASSWORD", &made.value).await;
+    scene.ready("app").await;
+    scene.two_more_probes(&made.remote).await;
+    assert_eq!(made.remote.history(&made.entry), [made.value.as_str()]);
+
+    scene.edit("app", json!({"suspend": true})).await;
+    scene.not_ready("app", "Suspended").await;
+    scene.patch("Secret", "app", json!({"stringData": {"PASSWORD": "of somebody"}})).await;
+    lose().await;
+    scene.edit("app", json!({"suspend": false})).await;
+    scene.ready("app").await;
+    let new = made.remote.value(&made.entry).unwrap();
+    scene.secret_text(&new);
+    assert!(new != "of somebody" && new != made.value);
+    scene.secret_has("app", "PASSWORD", &new).await;
+}
+
 /// Under Retain a VaultSecret of the same name picks up the value and the entries that it was made for.
 async fn b33_escrow_outlives_its_object_under_retain(kind: Kind) {
     let scene = Scene::new("b33-retain").await;
@@ -71,6 +97,28 @@ async fn b33_escrow_outlives_its_object_under_retain(kind: Kind) {
     let again = password(&scene, std::sync::Arc::clone(&made.remote), "Retain").await;
     assert_eq!(again.value, made.value);
     assert!(made.remote.history(&made.entry).iter().all(|value| *value == made.value));
+}
+
+/// What was picked up with an escrow is ours once: forgotten after that, it is somebody else's like any other.
+async fn b33_inherited_entry_is_inherited_once(kind: Kind) {
+    let scene = Scene::new("b33-once").await;
+    let remote = scene.remote(kind).await;
+    scene.connect(&remote).await;
+    let made = password(&scene, remote, "Retain").await;
+    scene.delete("VaultSecret", "app").await;
+    scene.gone("VaultSecret", "app").await;
+    let again = password(&scene, std::sync::Arc::clone(&made.remote), "Retain").await;
+    let calls = made.remote.write_calls();
+    scene.edit("app", json!({"data": [inline("OTHER", &kind.name("other"), "a value")]})).await;
+    let without = |app: &Object| app.is_ready() && app.row(&made.entry).is_none();
+    scene.until("VaultSecret", "app", "has forgotten the entry", without).await;
+    made.remote.foreign_put(&made.entry, "theirs");
+    scene.edit("app", json!({"data": [generated("PASSWORD", &made.entry, 1)]})).await;
+    scene.not_ready("app", "RemoteEntryExists").await;
+    scene.two_more_probes(&made.remote).await;
+    assert_eq!(made.remote.value(&made.entry).as_deref(), Some("theirs"));
+    assert_eq!(made.remote.write_calls(), calls + 1, "nothing but the other key");
+    assert!(scene.expect("Secret", "app-escrow").await.values().contains(&again.value), "its value is kept");
 }
 
 async fn b33_escrow_goes_under_delete(kind: Kind) {
@@ -154,7 +202,9 @@ async fn b33_value_that_is_not_pushed() {
 for_each_remote!(
     b33_epoch_makes_one_new_value,
     b33_escrow_is_rebuilt,
+    b33_lost_key_is_salvaged,
     b33_escrow_outlives_its_object_under_retain,
     b33_escrow_goes_under_delete,
+    b33_inherited_entry_is_inherited_once,
     b33_kinds_of_value,
 );

@@ -110,6 +110,11 @@ impl Cluster {
         self.kubeconfig(system).await
     }
 
+    /// A kubeconfig of the account of an operator with a namespace `system` of its own, whose rights stay as they are.
+    pub async fn namespaced_account(&self, system: &str) -> PathBuf {
+        self.kubeconfig(system).await
+    }
+
     async fn kubeconfig(&self, namespace: &str) -> PathBuf {
         let made = self.service_account_kubeconfig(namespace, ACCOUNT).await;
         made.unwrap_or_else(|error| panic!("a kubeconfig for the operator: {}", chain(&error)))

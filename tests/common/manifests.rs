@@ -17,6 +17,7 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("", "v1", "ServiceAccount", true),
     ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", false),
     ("apps", "v1", "Deployment", true),
+    ("apps", "v1", "Deployment", true),
     ("coordination.k8s.io", "v1", "Lease", true),
     ("events.k8s.io", "v1", "Event", true),
     ("rbac.authorization.k8s.io", "v1", "ClusterRole", false),

@@ -50,7 +50,9 @@ impl Operator {
         static SHARED: OnceCell<Arc<Operator>> = OnceCell::const_new();
         let start = async || {
             let cluster = Cluster::shared().await;
-            Arc::new(Self::cluster_wide(&cluster, &[]).await)
+            // Where the test of a Vault that knows service accounts puts a token.
+            let token = format!("--vault-token-file={}", cluster.folder().join("vault-token").display());
+            Arc::new(Self::cluster_wide(&cluster, &[&token]).await)
         };
         Arc::clone(SHARED.get_or_init(start).await)
     }
@@ -85,6 +87,11 @@ impl Operator {
         operator
     }
 
+    /// A second one beside it, with the same rights and arguments.
+    pub async fn replica(&self, cluster: &Cluster) -> Self {
+        Self::start(cluster, self.options.clone()).await
+    }
+
     async fn spawn_until_ready(&self) {
         for attempt in 1..=PORTS {
             self.spawn();
@@ -99,7 +106,10 @@ impl Operator {
     /// Starts the process without waiting for it.
     pub fn spawn(&self) {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr()).unwrap().port();
-        let mut args: Vec<String> = ["run", "--leader-elect=false", "--log-format=json"].map(str::to_owned).into();
+        let mut args: Vec<String> = ["run", "--log-format=json"].map(str::to_owned).into();
+        if !self.options.args.iter().any(|arg| arg.starts_with("--leader-elect")) {
+            args.push("--leader-elect=false".to_owned());
+        }
         args.push(format!("--listen=127.0.0.1:{port}"));
         args.push(format!("--operator-namespace={}", self.options.system));
         args.extend(self.options.args.iter().cloned());
@@ -185,6 +195,20 @@ impl Operator {
     /// Starts it again after [`stop`](Self::stop) or [`kill`](Self::kill).
     pub async fn start_again(&self) {
         self.spawn_until_ready().await;
+    }
+
+    /// Expects that it ends by itself, with a failure.
+    pub async fn ends_by_itself(&self) {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.with_mut(|process| process.try_wait().unwrap()) {
+                break status;
+            }
+            assert!(began.elapsed() < PATIENCE, "the operator goes on:\n{}", self.with(Process::log_tail));
+            tokio::time::sleep(POLL).await;
+        };
+        assert!(!status.success(), "the operator ended with {status}");
+        self.lock().process = None;
     }
 
     /// Halts it without ending it.

@@ -10,6 +10,8 @@ use devkit::remotes::{
 };
 use serde_json::{Value, json};
 
+use super::manifests;
+
 /// Identifier, at the remote, of the credential that a test's connection has.
 pub const CREDENTIAL: &str = "suite";
 
@@ -67,6 +69,7 @@ enum Running {
 pub struct Remote {
     running: Running,
     secret: String,
+    described: bool,
 }
 
 macro_rules! each {
@@ -77,6 +80,21 @@ macro_rules! each {
             Running::Mixpeek($remote) => $what,
         }
     };
+}
+
+/// Whether every connection of this run describes its remote: all of the suite can be run over descriptions.
+fn all_described() -> bool {
+    std::env::var_os("VAULTSECRET_TESTS_DESCRIBED").is_some()
+}
+
+/// Points every reference to a key of a Secret at that Secret.
+fn rename_refs(of: &mut Value, secret_name: &str) {
+    match of {
+        Value::Object(fields) if fields.contains_key("key") => fields["name"] = json!(secret_name),
+        Value::Object(fields) => fields.values_mut().for_each(|field| rename_refs(field, secret_name)),
+        Value::Array(items) => items.iter_mut().for_each(|item| rename_refs(item, secret_name)),
+        _ => {}
+    }
 }
 
 /// Gives a remote a loopback address of its own. A port of a remote that has ended is soon another's, and the operator would
@@ -104,7 +122,7 @@ impl Remote {
         listen_apart(&mut options.listen);
         let remote = Kelvin::start(options).await.unwrap();
         remote.add_client(CREDENTIAL, secret, DEFAULT_TENANT);
-        Self { running: Running::Kelvin(remote), secret: secret.to_owned() }
+        Self { running: Running::Kelvin(remote), secret: secret.to_owned(), described: all_described() }
     }
 
     /// Starts a Dreadnode with these switches.
@@ -112,7 +130,7 @@ impl Remote {
         listen_apart(&mut options.listen);
         let remote = Dreadnode::start(options).await.unwrap();
         remote.add_key(CREDENTIAL, secret, DEFAULT_TENANT);
-        Self { running: Running::Dreadnode(remote), secret: secret.to_owned() }
+        Self { running: Running::Dreadnode(remote), secret: secret.to_owned(), described: all_described() }
     }
 
     /// Starts a Mixpeek with these switches.
@@ -120,7 +138,12 @@ impl Remote {
         listen_apart(&mut options.listen);
         let remote = Mixpeek::start(options).await.unwrap();
         remote.add_key(CREDENTIAL, secret, DEFAULT_TENANT, &["admin"]);
-        Self { running: Running::Mixpeek(remote), secret: secret.to_owned() }
+        Self { running: Running::Mixpeek(remote), secret: secret.to_owned(), described: all_described() }
+    }
+
+    /// The same, for connections that describe it (`examples/http`) instead of naming the provider that is built in.
+    pub fn described(self) -> Self {
+        Self { described: true, ..self }
     }
 
     /// Which remote it is.
@@ -171,6 +194,9 @@ impl Remote {
 
     /// The provider's part of a connection's spec, with credentials from the Secret of that name.
     pub fn provider_spec(&self, secret_name: &str) -> Value {
+        if self.described {
+            return json!({"http": self.description(secret_name)});
+        }
         let key = |key: &str| json!({"name": secret_name, "key": key});
         match self.kind() {
             Kind::Kelvin => json!({"kelvin": {"url": self.url(), "auth": {"clientCredentials": {
@@ -178,6 +204,16 @@ impl Remote {
             }}}}),
             kind => json!({kind.member(): {"url": self.url(), "auth": {"apiKeyRef": key("api-key")}}}),
         }
+    }
+
+    /// Its description, as the example has it, with this address and credentials from the Secret of that name.
+    pub fn description(&self, secret_name: &str) -> Value {
+        let documents = manifests::read(&format!("examples/http/{}.yaml", self.kind().member()));
+        let connection = documents.into_iter().find(|document| document["kind"] == "VaultConnection").unwrap();
+        let mut http = connection["spec"]["http"].clone();
+        http["url"] = json!(self.url());
+        rename_refs(&mut http["auth"], secret_name);
+        http
     }
 
     /// Its address.

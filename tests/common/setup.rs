@@ -25,6 +25,18 @@ pub fn generated(key: &str, remote_name: &str, epoch: i64) -> Value {
     }}})
 }
 
+/// An entry of `spec.data` that is made of the others.
+pub fn templated(key: &str, remote_name: &str, template: &str) -> Value {
+    json!({"key": key, "remoteName": remote_name, "valueFrom": {"template": template}})
+}
+
+/// An entry of `spec.data` that only templates use.
+pub fn input(mut entry: Value) -> Value {
+    entry["push"] = json!(false);
+    entry["project"] = json!(false);
+    entry
+}
+
 /// Merges as a JSON merge patch does, but for nulls, which stay.
 pub fn merged(mut base: Value, over: Value) -> Value {
     match (&mut base, over) {
@@ -56,6 +68,12 @@ impl Scene {
     pub async fn remote(&self, kind: Kind) -> Arc<Remote> {
         let secret = self.canary("credential");
         self.watch(Remote::start(kind, &secret).await)
+    }
+
+    /// The same, for connections that describe it.
+    pub async fn described(&self, kind: Kind) -> Arc<Remote> {
+        let secret = self.canary("credential");
+        self.watch(Remote::start(kind, &secret).await.described())
     }
 
     /// Makes a connection to a remote, called like its kind, and the Secret with its credentials. It allows many calls, probes

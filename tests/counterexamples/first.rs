@@ -199,7 +199,7 @@ fn f8_an_edit_away_and_back_while_its_delete_is_lost_sends_the_value_again() {
     hand.send(D + 20, Write::Update, Some(Cause::Changed));
     hand.answer(D + 21, A, &acknowledged(D + 21));
     hand.list(D + 30, D + 31, absent(D + 30));
-    assert_eq!(hand.decide(D + 32, A), Create(Cause::Reassert), "our delete landed late");
+    assert_eq!(hand.decide(D + 32, A), Create(Cause::LateWrite), "our delete landed late");
 }
 
 #[test]

@@ -125,9 +125,30 @@ fn s8_an_entry_missing_under_report_does_not_stay_unsettled_for_ever() {
     let mut hand = Hand::new(unsettled(ours(true), 0), true);
     hand.case.drift = Drift::Report;
     hand.list(D, D + 1, absent(D));
-    assert_eq!(hand.decide(D + 2, A), Settle);
-    settle(&mut hand.row);
-    assert_eq!(hand.decide(D + 2, A), Missing { contested: false });
+    assert_eq!(hand.decide(D + 2, A), Create(Cause::LateWrite));
+    hand.send(D + 2, Write::Create, Some(Cause::LateWrite));
+    hand.answer(D + 3, A, &acknowledged(D + 3));
+    assert_eq!(hand.row.unsettled_since(), None, "it was sent when nothing could land any more");
+    hand.list(D + 10, D + 11, absent(D + 10));
+    assert_eq!(hand.decide(D + 12, A), Missing { contested: false }, "now it is somebody else's doing");
+}
+
+/// A key goes and its delete has no answer; the key comes back and is sent; then the delete lands.
+#[test]
+fn s9_our_own_late_delete_is_not_reported_as_somebody_elses() {
+    for stamps in [true, false] {
+        let mut hand = Hand::new(ours(stamps), stamps);
+        hand.case.drift = Drift::Report;
+        hand.send(10, Write::Delete, None);
+        hand.answer(20, None, &timeout());
+        hand.send(30, Write::Update, Some(Cause::Changed));
+        hand.answer(31, A, &acknowledged(31));
+        hand.list(40, 41, absent(40));
+        assert_eq!(hand.decide(42, A), Create(Cause::LateWrite));
+        hand.send(42, Write::Create, Some(Cause::LateWrite));
+        hand.answer(43, A, &acknowledged(43));
+        assert!(hand.row.unsettled_since().is_some(), "and it may land once more");
+    }
 }
 
 #[test]

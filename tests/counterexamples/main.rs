@@ -8,6 +8,7 @@ mod protocol;
 mod first;
 mod found;
 mod second;
+mod versions;
 
 use protocol::{Hand, at, ours};
 use vaultsecret_operator::sync::ledger::Row;

@@ -7,6 +7,7 @@ mod common;
 
 mod canary;
 mod crash;
+mod leader;
 mod leaving;
 mod memory;
 mod old_definitions;
@@ -14,5 +15,6 @@ mod outages;
 mod rest;
 mod restarts;
 mod rights;
+mod sealed;
 mod trouble;
 mod undecodable;

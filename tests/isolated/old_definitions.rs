@@ -72,6 +72,11 @@ async fn rules_hold_all_the_same(scene: &Scene, remote: &Remote) {
         assert_eq!(scene.get("Secret", name).await, None);
         assert_eq!(remote.value(name), None);
     }
+    let spec = json!({"connectionRef": {"name": "kelvin"}, "target": {"template": {"data": {"VALUE": "x"}}},
+                      "data": [{"key": "VALUE", "value": "a value", "push": false}]});
+    scene.vault_secret("taken", spec).await;
+    scene.not_ready("taken", "TemplateError").await;
+    assert_eq!(scene.get("Secret", "taken").await, None);
     let spec = json!({"dreadnode": {"url": "http://127.0.0.1:1", "auth": {"apiKeyRef": {"name": "kelvin-credentials", "key": "client-id"}}}});
     scene.create("VaultConnection", "insecure", json!({"spec": spec})).await;
     scene.connection_is("insecure", "Invalid").await;

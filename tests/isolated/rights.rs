@@ -1,9 +1,9 @@
 //! Behaviour 39 in namespaced mode: a list of namespaces is all that the operator is given, and enough.
 
-use kube::api::{ListParams, PostParams};
-use serde_json::json;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
 
-use crate::common::{Kind, Scene, api, entry, whole_life};
+use crate::common::{Kind, Scene, api, entry, generated, inline, whole_life};
 
 fn code<T>(result: kube::Result<T>) -> u16 {
     match result {
@@ -43,6 +43,16 @@ async fn b39_namespaced_cannot_read_elsewhere() {
     let own = api(&client, "Secret", scene.operator.system());
     assert_eq!(code(own.get("vaultsecret-key-ring").await), 200);
     assert_eq!((code(own.get("source").await), code(own.list(&ListParams::default()).await)), (403, 403));
+    // What opens sealed values it may read, and never change.
+    let only = ListParams::default().fields("metadata.name=vaultsecret-sealing-identities");
+    assert_eq!(code(own.list(&only).await), 200);
+    let patch = Patch::Merge(json!({"data": {"i1": null}}));
+    let identities = "vaultsecret-sealing-identities";
+    assert_eq!(code(own.patch(identities, &PatchParams::default(), &patch).await), 403);
+    assert_eq!(code(own.delete(identities, &DeleteParams::default()).await), 403);
+    let maps = api(&client, "ConfigMap", scene.operator.system());
+    assert_eq!(code(maps.patch("kube-root-ca.crt", &PatchParams::default(), &patch).await), 403);
+    assert_eq!(code(maps.delete("vaultsecret-sealing-recipients", &DeleteParams::default()).await), 403);
 }
 
 /// It works where it may, is refused nothing while it does, and leaves alone what is elsewhere.
@@ -68,4 +78,87 @@ async fn b39_namespaced_works_where_it_may() {
     let refused: Vec<_> = all.iter().filter(|record| [401, 403].contains(&record.code)).collect();
     assert!(refused.is_empty(), "{refused:#?}");
     assert!(all.len() > 50, "the audit log knows the operator");
+}
+
+/// Takes verbs away from a rule of the operator's role in the watched namespace, and waits until the API server knows.
+async fn without(scene: &Scene, resource: &str, verbs: &[&str]) -> Value {
+    let role = scene.expect("Role", "vaultsecret-operator-watched").await;
+    let before = role.at("/rules").clone();
+    let mut rules = before.clone();
+    for rule in rules.as_array_mut().unwrap().iter_mut().filter(|rule| rule["resources"] == json!([resource])) {
+        rule["verbs"].as_array_mut().unwrap().retain(|verb| !verbs.contains(&verb.as_str().unwrap()));
+    }
+    assert_ne!(rules, before);
+    scene.patch("Role", "vaultsecret-operator-watched", json!({"rules": rules})).await;
+    let kubeconfig = scene.cluster.namespaced_account(scene.operator.system()).await;
+    let client = scene.cluster.client_from(&kubeconfig).await.unwrap();
+    let kind = if resource == "secrets" { "Secret" } else { "ConfigMap" };
+    let probe = api(&client, kind, &scene.namespace);
+    scene
+        .eventually("the right is gone", async || match verbs[0] {
+            "get" => code(probe.get("nothing").await) == 403,
+            _ => code(probe.create(&PostParams::default(), &nothing(scene, kind)).await) == 403,
+        })
+        .await;
+    before
+}
+
+/// What the API server does not take for want of a name, if it does not refuse it before.
+fn nothing(scene: &Scene, kind: &str) -> kube::api::DynamicObject {
+    let mut manifest = scene.manifest(kind, "", json!({}));
+    manifest["metadata"].as_object_mut().unwrap().remove("name");
+    serde_json::from_value(manifest).unwrap()
+}
+
+/// A source that the operator may not read is told of, with what would let it, and asked for seldom.
+#[tokio::test]
+async fn b39_source_that_it_may_not_read() {
+    let scene = Scene::isolated("b39-source", &[]).await;
+    let remote = scene.remote(Kind::Kelvin).await;
+    scene.connect(&remote).await;
+    scene.connection_is("kelvin", "Connected").await;
+    let rules = without(&scene, "configmaps", &["get"]).await;
+    scene.create("ConfigMap", "settings", json!({"data": {"value": "from a map"}})).await;
+    let from_map = json!({"key": "MAP", "remoteName": "from-map",
+        "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "value"}}});
+    let mark = scene.mark();
+    let data = json!([from_map, inline("INLINE", "inline", "a value")]);
+    scene.vault_secret("app", json!({"connectionRef": {"name": "kelvin"}, "data": data})).await;
+    let message = scene.not_ready("app", "SourceMissing").await.ready().message;
+    for word in ["MAP", "settings", "configmaps", "get", "role", &scene.namespace] {
+        assert!(message.contains(word), "{word}: {message}");
+    }
+    scene.remote_has(&remote, "inline", "a value").await;
+    scene.two_more_probes(&remote).await;
+    scene.two_more_probes(&remote).await;
+    let asked = scene.asked_since(mark, |record| record.resource == "configmaps" && record.verb == "get");
+    assert!((1..=6).contains(&asked.len()), "asked for {} times", asked.len());
+    assert!(asked.iter().all(|record| record.code == 403));
+
+    scene.patch("Role", "vaultsecret-operator-watched", json!({"rules": rules})).await;
+    // Without an edit it would be looked at half a minute later.
+    scene
+        .eventually("it is read", async || {
+            scene.annotate("VaultSecret", "app", "vaultsecret.dev/force-push", &uuid::Uuid::new_v4().to_string()).await;
+            remote.value("from-map").as_deref() == Some("from a map")
+        })
+        .await;
+    scene.ready("app").await;
+}
+
+/// The same for generated values, which have to be kept before they leave.
+#[tokio::test]
+async fn b39_escrow_that_it_may_not_make() {
+    let scene = Scene::isolated("b39-escrow", &[]).await;
+    let remote = scene.remote(Kind::Kelvin).await;
+    scene.connect(&remote).await;
+    scene.connection_is("kelvin", "Connected").await;
+    without(&scene, "secrets", &["create"]).await;
+    let data = json!([generated("PASSWORD", "password", 1), inline("INLINE", "inline", "a value")]);
+    let spec = json!({"connectionRef": {"name": "kelvin"}, "target": {"creationPolicy": "None"}, "data": data});
+    scene.vault_secret("app", spec).await;
+    let message = scene.not_ready("app", "SourceMissing").await.ready().message;
+    assert!(message.contains("app-escrow") && message.contains("create secrets"), "{message}");
+    scene.remote_has(&remote, "inline", "a value").await;
+    assert_eq!(remote.value("password"), None);
 }

@@ -36,19 +36,42 @@ pub fn absent(began: i64) -> Seen {
 
 /// A list of names alone.
 pub fn present(began: i64) -> Seen {
-    Seen::Present(Sighting { began: at(began), id: None, version: None, created: None, by_us: None })
+    Seen::Present(Sighting { began: at(began), id: None, version: None, created: None, by_us: None, another: None })
+}
+
+/// The version that a write of that time got on a remote that counts them.
+pub fn version(number: u64, ms: i64) -> Option<String> {
+    Some(format!("{number}@{}", at(ms)))
+}
+
+/// A list with versions: when the entry was made, and which version it has since when.
+pub fn versioned(began: i64, created: i64, number: u64, changed: i64) -> Seen {
+    let created = Some(at(created));
+    let version = version(number, changed);
+    Seen::Present(Sighting { began: at(began), id: None, version, created, by_us: None, another: None })
 }
 
 /// A list with times: when the entry was made, and changed last.
 pub fn stamped(began: i64, created: i64, changed: i64) -> Seen {
     let created = Some(at(created));
-    Seen::Present(Sighting { began: at(began), id: None, version: stamp(changed), created, by_us: None })
+    Seen::Present(Sighting { began: at(began), id: None, version: stamp(changed), created, by_us: None, another: None })
 }
 
 /// The same list, which also says whether we made the entry.
 pub fn made_by_us(seen: &Seen, by_us: bool) -> Seen {
     match seen {
         Seen::Present(sighting) => Seen::Present(Sighting { by_us: Some(by_us), ..sighting.clone() }),
+        other => other.clone(),
+    }
+}
+
+/// The same list, where a mark on the entry names another VaultSecret.
+pub fn marked(seen: &Seen) -> Seen {
+    match seen {
+        Seen::Present(sighting) => {
+            let another = Some("shop/other".to_owned());
+            Seen::Present(Sighting { by_us: Some(false), another, ..sighting.clone() })
+        }
         other => other.clone(),
     }
 }
@@ -234,6 +257,11 @@ pub fn acknowledged_unstamped() -> Outcome {
 
 pub fn timeout() -> Outcome {
     Outcome::Unknown { message: "timeout".to_owned() }
+}
+
+/// Refused, because somebody else wrote first.
+pub fn stale() -> Outcome {
+    Outcome::Stale
 }
 
 pub fn refused() -> Outcome {

@@ -101,8 +101,11 @@ pub fn at_rest(world: &mut World) {
     // Never visible on a Presence remote: a foreign overwrite, a foreign delete and recreate between two lists.
     let unseen = !config.stamps || row.remote_version.is_none();
     let excused = unseen && entry.as_ref().is_some_and(|e| e.writer.is_none());
-    // Under Report what a stranger (or a late Delete of ours, for a key that came back) changed stays and is said.
+    // Under Report what a stranger changed stays and is said.
     let reported = config.drift == Drift::Report && matches!(row.state, EntryState::Drifted | EntryState::Missing);
+    if reported && !world.strangers {
+        world.violate(|| format!("rest: cr{cr} is {:?}, and there was no stranger", row.state));
+    }
     if !reported && row.state != EntryState::InSync {
         world.violate(|| format!("rest: cr{cr} is {:?}", row.state));
     }

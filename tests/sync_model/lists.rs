@@ -65,6 +65,7 @@ impl Operator {
             version: world.config.stamps.then(|| ts(entry.version).to_string()),
             created: world.config.stamps.then(|| ts(entry.created)),
             by_us: world.config.creators.then_some(entry.maker.is_some()),
+            another: None,
         })
     }
 

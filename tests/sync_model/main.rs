@@ -52,6 +52,7 @@ fn scenario(seed: u64) -> (Config, Vec<Step>) {
         stamps,
         by_id: stamps && bit(1),
         creators: stamps && bit(2) && bit(3),
+        cas: stamps && bit(16) && bit(17),
         lame: stamps && bit(4) && bit(5),
         offset: i64::try_from(bits >> 32 & 0xff).unwrap_or(0) % (2 * SKEW + 1) - SKEW,
         adoption: if bit(6) && bit(7) { Adoption::TakeOver } else { Adoption::Refuse },

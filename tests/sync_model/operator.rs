@@ -241,6 +241,10 @@ impl Operator {
             Seen::Present(sighting) => sighting.id.clone(),
             _ => row.remote_id.clone(),
         };
+        let expected = match seen {
+            Seen::Present(sighting) => sighting.version.clone(),
+            _ => row.remote_version.clone(),
+        };
         begin(row, Intent { write, cause, at: ts(world.now) });
         let number = row.attempt_number();
         world.say(|| format!("cr{cr}: intends {write:?} for {cause:?}, {fingerprint:?}, attempt {number}"));
@@ -267,6 +271,7 @@ impl Operator {
                 write,
                 value,
                 id: id.and_then(|id| id.parse().ok()),
+                expected,
                 sent: 0,
                 was_ours,
                 stamped,
@@ -331,7 +336,7 @@ impl Operator {
                 self.contradicted = true;
                 world.causes += 1;
             }
-            Outcome::Exists => {
+            Outcome::Exists | Outcome::Stale => {
                 self.contradicted = true;
                 world.causes += 1;
             }

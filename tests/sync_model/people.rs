@@ -35,6 +35,7 @@ impl World {
         }
         self.causes += 1;
         self.disturbed = self.now;
+        self.strangers = true;
         let shown = self.entry.as_ref().map(|e| e.value);
         self.say(|| format!("stranger: the entry is now {shown:?}"));
     }

@@ -28,6 +28,8 @@ pub struct Config {
     pub by_id: bool,
     /// The list says who made an entry.
     pub creators: bool,
+    /// An update is refused if the entry has another stamp than the one that it was decided on (Version).
+    pub cas: bool,
     /// Answers to a write may come without a stamp.
     pub lame: bool,
     /// How far the remote's clock is ahead.
@@ -72,6 +74,8 @@ pub struct Request {
     pub write: Write,
     pub value: u32,
     pub id: Option<u32>,
+    /// The stamp that it was decided on.
+    pub expected: Option<String>,
     pub sent: i64,
     /// The row was ours when the intent was written.
     pub was_ours: bool,
@@ -122,6 +126,8 @@ pub struct World {
     pub causes: u32,
     /// When something other than an answered write of ours last changed the entry.
     pub disturbed: i64,
+    /// Whether a stranger ever did something.
+    pub strangers: bool,
     /// A stranger wrote or made the entry after our last write to it.
     pub serial: u32,
     pub broken: Option<String>,
@@ -139,6 +145,7 @@ impl World {
             writes: 0,
             causes: 0,
             disturbed: -1,
+            strangers: false,
             serial: 100,
             broken: None,
             log: None,
@@ -221,6 +228,12 @@ impl World {
                 self.acknowledge(lame)
             }
             (Write::Update | Write::Delete, _) if !hit => Outcome::NotFound,
+            (Write::Update, Some(entry))
+                if self.config.cas
+                    && request.expected.as_ref().is_some_and(|e| *e != ts(entry.version).to_string()) =>
+            {
+                Outcome::Stale
+            }
             (Write::Update, _) => {
                 self.check_update(&request);
                 if let Some(entry) = self.entry.as_mut() {
@@ -311,6 +324,7 @@ pub fn name(outcome: &Outcome) -> &'static str {
         Outcome::Acknowledged { .. } => "acknowledged",
         Outcome::Exists => "409",
         Outcome::NotFound => "404",
+        Outcome::Stale => "stale",
         Outcome::Clean { .. } => "refused",
         Outcome::Unknown { .. } => "unknown",
         Outcome::NotSent => "not sent",

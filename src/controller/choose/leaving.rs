@@ -65,6 +65,8 @@ pub(super) fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Cho
                 return;
             }
             choice.due.push(Due {
+                fields: Vec::new(),
+                expected: None,
                 note: None,
                 row: index,
                 write: Write::Delete,

@@ -9,7 +9,7 @@ use crate::controller::connections::ConnectionHandle;
 use crate::controller::desired::Issue;
 use crate::controller::pass::Pass;
 use crate::sync::ledger::{EntryState, Row};
-use crate::sync::plan::{self, Awaiting, Decision, Seen};
+use crate::sync::plan::{self, Awaiting, Decision, Seen, Sighting};
 use crate::sync::transition;
 
 #[allow(clippy::too_many_arguments)]
@@ -56,9 +56,16 @@ pub(super) fn settle_without_writing(
         }
         Decision::Conflict => {
             transition::withdraw(&mut pass.rows[index]);
-            let message = "an entry of this name exists and is not ours; set adoptionPolicy: TakeOver or annotate \
-                           vaultsecret.dev/adopt to take it over"
-                .to_owned();
+            let whose = match seen {
+                Seen::Present(Sighting { another: Some(owner), .. }) if !owner.is_empty() => {
+                    format!("belongs to VaultSecret {owner}")
+                }
+                _ => "is not ours".to_owned(),
+            };
+            let message = format!(
+                "an entry of this name exists and {whose}; set adoptionPolicy: TakeOver or annotate \
+                 vaultsecret.dev/adopt to take it over"
+            );
             show(pass, EntryState::Conflict, message);
         }
         Decision::Drifted { contested } | Decision::Missing { contested } => {

@@ -14,6 +14,7 @@ use crate::sync::snapshot::counts;
 
 /// What a list shows of an entry, if it counts for its row.
 pub(super) fn see(pass: &mut Pass<'_>, row: usize, handle: &ConnectionHandle) -> (Seen, Option<Arc<Snapshot>>) {
+    let uid = pass.uid();
     let row = &pass.rows[row];
     let id = EntryId { remote: Arc::clone(&handle.remote.base), name: row.remote_name.as_str().into() };
     let read_at = pass.state.memo(&row.connection, &row.remote_name, pass.read_at).read_at;
@@ -23,10 +24,14 @@ pub(super) fn see(pass: &mut Pass<'_>, row: usize, handle: &ConnectionHandle) ->
         handle.max_age.is_some_and(|age| since.is_some_and(|at| plan::after(at, age) < pass.now))
     };
     match snapshot {
-        Some(snapshot) if counts(snapshot.span, &trace) && !too_old(Some(snapshot.span.ended)) => {
+        Some(snapshot)
+            if counts(snapshot.span, &trace)
+                && !too_old(Some(snapshot.span.ended))
+                && !snapshot.unread.contains(&row.remote_name) =>
+        {
             let seen = match snapshot.entries.get(&row.remote_name) {
                 None => Seen::Absent { began: snapshot.span.began },
-                Some(listed) => Seen::Present(sighting(&snapshot, listed, handle)),
+                Some(listed) => Seen::Present(sighting(&snapshot, listed, handle, &uid)),
             };
             (seen, Some(snapshot))
         }
@@ -37,13 +42,16 @@ pub(super) fn see(pass: &mut Pass<'_>, row: usize, handle: &ConnectionHandle) ->
     }
 }
 
-fn sighting(snapshot: &Snapshot, listed: &Listed, handle: &ConnectionHandle) -> Sighting {
+fn sighting(snapshot: &Snapshot, listed: &Listed, handle: &ConnectionHandle, uid: &str) -> Sighting {
+    // What a mark says is worth more than who made it: every VaultSecret here writes under the same name.
+    let marked = listed.owner.as_ref().map(|owner| owner.uid == uid);
     Sighting {
         began: snapshot.span.began,
         id: listed.id.clone(),
         version: listed.version.clone(),
         created: listed.created,
-        by_us: handle.remote.is_us(listed.created_by.as_deref()),
+        by_us: marked.or_else(|| handle.remote.is_us(listed.created_by.as_deref())),
+        another: listed.owner.as_ref().filter(|owner| owner.uid != uid).map(|owner| owner.name.clone()),
     }
 }
 

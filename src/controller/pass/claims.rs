@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::Pass;
+use super::rows::names_at;
 use crate::api::{Reason, VaultSecret};
 use crate::controller::context::Context;
-use crate::controller::desired::{self, Issue, Naming};
+use crate::controller::desired::{self, Issue};
 use crate::controller::entries::{Claim, EntryId, Expects};
 use crate::controller::key_of;
 use crate::controller::route::Route;
@@ -32,8 +33,11 @@ impl Pass<'_> {
         let name = format!("{}/{}", self.key.namespace, self.key.name);
         let mut claims = Vec::with_capacity(self.rows.len());
         for row in &self.rows {
-            // An entry that another connection's row was taken over from has no handle: nothing can be said of it.
-            let Some(handle) = self.handle_of(row) else { continue };
+            let Some(handle) = self.handle_of(row) else {
+                // Not to be written through now, but held all the same.
+                claims.extend(crate::controller::ledger_claim(self.ctx, &self.vs, row, self.now));
+                continue;
+            };
             let hold = if row.is_ours() {
                 Hold::Ours
             } else if row.holds() {
@@ -103,8 +107,10 @@ pub fn expects(row: &Row, signal: DriftSignal) -> Option<Expects> {
         DriftSignal::Presence => None,
         DriftSignal::Timestamp | DriftSignal::Version => row.remote_version.as_deref().map(Into::into),
     };
+    // Whatever of ours is under way or may still land, an entry that was ours is there.
+    let is_there = (row.is_ours() && row.fingerprint.is_some() && row.key.is_some()).then_some(Expects::Listed);
     if row.unsettled_since().is_some() || row.is_open() {
-        return None;
+        return is_there;
     }
     match row.state {
         EntryState::InSync if row.is_ours() => Some(Expects::Present(version())),
@@ -113,7 +119,8 @@ pub fn expects(row: &Row, signal: DriftSignal) -> Option<Expects> {
         EntryState::Conflict => Some(Expects::Foreign),
         EntryState::Unknown => Some(Expects::Any),
         EntryState::Failed if row.is_ours() => Some(Expects::Listed),
-        _ => None,
+        EntryState::Leaving => None,
+        _ => is_there,
     }
 }
 
@@ -125,17 +132,14 @@ pub fn wanted_claims(ctx: &Context, vs: &VaultSecret, now: Timestamp) -> Vec<Cla
     let Some(handle) = route.handle.as_ref().filter(|_| vs.metadata.deletion_timestamp.is_none()) else {
         return Vec::new();
     };
-    let others = route.other_prefixes(ctx, &key.namespace);
-    let prefix = handle.prefix.as_deref().map(|p| desired::render_prefix(p, &key.namespace));
     let claimant = Claimant {
         created: vs.metadata.creation_timestamp.as_ref().map(|t| t.0),
         uid: vs.uid().unwrap_or_default(),
         name: key.to_string(),
         hold: Hold::Named,
-        prefix: prefix.as_ref().map_or(0, String::len),
+        prefix: handle.prefix.as_deref().map_or(0, |p| desired::render_prefix(p, &key.namespace).len()),
     };
-    let naming = Naming { provider: handle.provider, prefix, others: &others, connection: &handle.display };
-    let names = desired::names(&vs.spec, &naming).into_iter().flatten().filter_map(Result::ok);
+    let names = names_at(ctx, &route, handle, vs, &key.namespace).into_iter().flatten().filter_map(Result::ok);
     let claim = |name: String| Claim {
         entry: EntryId { remote: Arc::clone(&handle.remote.base), name: name.into() },
         claimant: claimant.clone(),

@@ -4,8 +4,26 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Note, Pass, Want};
-use crate::controller::desired::{self, Naming};
+use crate::api::VaultSecret;
+use crate::controller::connections::ConnectionHandle;
+use crate::controller::context::Context;
+use crate::controller::desired::{self, Issue, Naming, Prefix};
+use crate::controller::route::Route;
+use crate::controller::templates;
 use crate::sync::ledger::{EntryState, Row};
+
+/// Names at the remote of what a VaultSecret wants, in the order of its spec.
+pub(super) fn names_at(
+    ctx: &Context,
+    route: &Route,
+    handle: &ConnectionHandle,
+    vs: &VaultSecret,
+    namespace: &str,
+) -> Vec<Option<Result<String, Issue>>> {
+    let allows = |namespace: &str| route.allows(ctx, namespace);
+    let prefix = handle.prefix.as_deref().map(|template| Prefix { template, namespace, allows: &allows });
+    desired::names(&vs.spec, &Naming { rules: &handle.rules, prefix, connection: &handle.display })
+}
 
 impl Pass<'_> {
     /// Brings the keys of the spec and the rows of the ledger together: rows of keys that are gone are leaving, rows of another
@@ -26,25 +44,20 @@ impl Pass<'_> {
         }
         let names = match (&self.route.handle, deleting) {
             (_, true) => vec![None; self.vs.spec.data.len()],
-            (Some(handle), false) => {
-                let others = self.route.other_prefixes(self.ctx, &self.key.namespace);
-                let prefix = handle.prefix.as_deref().map(|p| desired::render_prefix(p, &self.key.namespace));
-                desired::names(
-                    &self.vs.spec,
-                    &Naming { provider: handle.provider, prefix, others: &others, connection: &handle.display },
-                )
-            }
+            (Some(handle), false) => names_at(self.ctx, &self.route, handle, &self.vs, &self.key.namespace),
             (None, false) => return self.match_by_key(&display),
         };
         let mut taken = HashSet::new();
         for (index, name) in names.into_iter().enumerate() {
-            let mut want = Want { index, row: None, issue: desired::check(&self.vs.spec.data[index]) };
+            let mut want = Want { index, row: None, issue: self.refusal(index) };
             match name {
                 None => {}
                 Some(Err(issue)) => want.issue = Some(issue),
                 Some(Ok(name)) => {
                     let row = self.row_for(&display, &name);
-                    self.rows[row].key = Some(self.vs.spec.data[index].key.clone());
+                    if !taken.contains(&row) {
+                        self.rows[row].key = Some(self.vs.spec.data[index].key.clone());
+                    }
                     self.rows[row].leaving_since = None;
                     taken.insert(row);
                     want.row = Some(row);
@@ -79,8 +92,14 @@ impl Pass<'_> {
                 .iter()
                 .position(|r| r.connection == display && r.key.as_deref() == Some(&entry.key))
                 .filter(|_| entry.pushes());
-            self.wants.push(Want { index, row, issue: desired::check(entry) });
+            self.wants.push(Want { index, row, issue: self.refusal(index) });
         }
+    }
+
+    /// Why a key is refused whatever the values are. A template that is refused gives no value, and its entry stays.
+    fn refusal(&self, index: usize) -> Option<Issue> {
+        let entry = &self.vs.spec.data[index];
+        desired::check(entry).or_else(|| templates::refusal(&self.templates, entry))
     }
 
     /// The row of an entry; made when there is none.

@@ -12,8 +12,7 @@ fn text(body: &str) -> Value {
     serde_json::from_str(body).unwrap()
 }
 
-#[tokio::test]
-async fn every_request_says_who_it_is_and_carries_the_credential() {
+async fn every_request_says_who_it_is_and_carries_the_credential(make: Make) {
     let bearer = Access::Dreadnode(DreadnodeAuth::Bearer("jwt\n".into()));
     for (access, header, value) in [
         (kelvin_access(), "authorization", "Bearer tok-static"),
@@ -22,7 +21,7 @@ async fn every_request_says_who_it_is_and_carries_the_credential() {
         (access(Provider::Mixpeek), "authorization", "Bearer sk_abc"),
     ] {
         let server = Server::answering(200, json!({"data": [], "secrets": []})).await;
-        client(&server, access).list(no_pace()).await.unwrap();
+        make.client(&server, access).list(no_pace()).await.unwrap();
         let seen = server.only();
         assert_eq!(seen.header(header), Some(value));
         assert_eq!(seen.header("accept"), Some("application/json"));
@@ -31,10 +30,9 @@ async fn every_request_says_who_it_is_and_carries_the_credential() {
     }
 }
 
-#[tokio::test]
-async fn kelvin_create() {
+async fn kelvin_create(make: Make) {
     let server = Server::answering(201, text(META)).await;
-    let written = client(&server, kelvin_access()).create("demosecret", &"big \"secret\"".into()).await.unwrap();
+    let written = make.client(&server, kelvin_access()).create("demosecret", &"big \"secret\"".into()).await.unwrap();
     let seen = server.only();
     assert_eq!(seen.line(), "POST /api/v4/secrets/create");
     assert_eq!(seen.header("content-type"), Some("application/json"));
@@ -44,21 +42,19 @@ async fn kelvin_create() {
     assert_eq!(written.id, None);
 }
 
-#[tokio::test]
-async fn an_acknowledged_write_without_a_stamp_is_written_all_the_same() {
+async fn an_acknowledged_write_without_a_stamp_is_written_all_the_same(make: Make) {
     for body in ["", "{\"name\":\"demosecret\"}", "not json", "[]", "{\"updated\":7}"] {
         let server = Server::start(move |_| raw(201, body)).await;
-        let written = client(&server, kelvin_access()).create("demosecret", &"v".into()).await.unwrap();
+        let written = make.client(&server, kelvin_access()).create("demosecret", &"v".into()).await.unwrap();
         assert_eq!(written, Written::default(), "{body}");
-        let written = client(&server, access(Provider::Dreadnode)).create("DEMO", &"v".into()).await.unwrap();
+        let written = make.client(&server, access(Provider::Dreadnode)).create("DEMO", &"v".into()).await.unwrap();
         assert_eq!(written, Written::default(), "{body}");
     }
 }
 
-#[tokio::test]
-async fn kelvin_update_and_delete() {
+async fn kelvin_update_and_delete(make: Make) {
     let server = Server::answering(200, text(META)).await;
-    let remote = client(&server, kelvin_access());
+    let remote = make.client(&server, kelvin_access());
     let written = remote.update(&entry("old.name/x", None), &"v".into()).await.unwrap();
     assert_eq!(written.version.as_deref(), Some("2025-11-24T07:06:03.694621Z"));
     remote.delete(&entry("demosecret", None)).await.unwrap();
@@ -70,15 +66,14 @@ async fn kelvin_update_and_delete() {
     assert_eq!(seen[1].header("content-length"), Some("0"));
 }
 
-#[tokio::test]
-async fn kelvin_list() {
+async fn kelvin_list(make: Make) {
     let server = Server::start(|_| Reply::Answer {
         status: 200,
         headers: vec![("date", "Tue, 15 Nov 1994 08:12:31 GMT".to_owned())],
         body: format!("{{\"data\":[{META},{{\"name\":\"bare\"}}],\"pagination\":{{\"next_page\":null}}}}"),
     })
     .await;
-    let listing = client(&server, kelvin_access()).list(no_pace()).await.unwrap();
+    let listing = make.client(&server, kelvin_access()).list(no_pace()).await.unwrap();
     assert_eq!(server.only().line(), "GET /api/v4/secrets/list?pagination_type=cursor&page_size=1000");
     assert_eq!(listing.remote_time, Some("1994-11-15T08:12:31Z".parse().unwrap()));
     assert_eq!(listing.entries.len(), 2);
@@ -91,15 +86,14 @@ async fn kelvin_list() {
     assert_eq!((&listing.entries[1].version, listing.entries[1].created), (&None, None));
 }
 
-#[tokio::test]
-async fn dreadnode_calls() {
+async fn dreadnode_calls(make: Make) {
     let server = Server::start(|seen| match seen.method.as_str() {
         "GET" => answer(200, json!({"secrets": [text(USER_SECRET)], "total": 1})),
         "DELETE" => raw(204, ""),
         _ => answer(200, text(USER_SECRET)),
     })
     .await;
-    let remote = client(&server, access(Provider::Dreadnode));
+    let remote = make.client(&server, access(Provider::Dreadnode));
     let written = remote.create("OPENAI_API_KEY", &"sk".into()).await.unwrap();
     assert_eq!(written.id.as_deref(), Some(ID));
     assert_eq!(written.version.as_deref(), Some("2026-04-15T12:00:01.5Z"));
@@ -118,10 +112,9 @@ async fn dreadnode_calls() {
     assert!(!format!("{listing:?}{written:?}").contains("sk-pro"), "a masked value is not kept");
 }
 
-#[tokio::test]
-async fn dreadnode_without_a_usable_id_sends_nothing() {
+async fn dreadnode_without_a_usable_id_sends_nothing(make: Make) {
     let server = Server::answering(200, json!({})).await;
-    let remote = client(&server, access(Provider::Dreadnode));
+    let remote = make.client(&server, access(Provider::Dreadnode));
     for id in [None, Some(""), Some("presets"), Some("..")] {
         let error = remote.delete(&entry("X", id)).await.unwrap_err();
         assert_eq!((error.class, error.certainty()), (ErrorClass::Invalid, Certainty::Clean), "{id:?}");
@@ -129,30 +122,37 @@ async fn dreadnode_without_a_usable_id_sends_nothing() {
     assert!(server.seen().is_empty());
 }
 
-#[tokio::test]
-async fn a_base_url_may_have_a_path() {
-    for (path, expected) in [
-        ("", "/api/v1/user/secrets"),
-        ("/", "/api/v1/user/secrets"),
-        ("/api", "/api/user/secrets"),
-        ("/api/v1/", "/api/v1/user/secrets"),
-        ("/dn", "/dn/api/v1/user/secrets"),
-    ] {
-        let server = Server::answering(200, json!({"secrets": []})).await;
-        let url = format!("{}{path}", server.url.as_str().trim_end_matches('/')).parse().unwrap();
-        build(config(&url, access(Provider::Dreadnode))).unwrap().list(no_pace()).await.unwrap();
-        assert_eq!(server.only().target, expected);
+async fn a_base_url_may_have_a_path(make: Make) {
+    for (path, expected) in
+        [("", "/api/v1/user/secrets"), ("/", "/api/v1/user/secrets"), ("/dn", "/dn/api/v1/user/secrets")]
+    {
+        assert_eq!(listed_at(make, path).await, expected);
     }
 }
 
+/// The vendor's own client takes such a URL, too.
 #[tokio::test]
-async fn mixpeek_calls() {
+async fn a_base_url_that_is_the_apis() {
+    for (path, expected) in [("/api", "/api/user/secrets"), ("/api/v1/", "/api/v1/user/secrets")] {
+        assert_eq!(listed_at(Make::BuiltIn, path).await, expected);
+    }
+}
+
+/// The path that a list asks for, with a base URL that has this path.
+async fn listed_at(make: Make, path: &str) -> String {
+    let server = Server::answering(200, json!({"secrets": []})).await;
+    let url = format!("{}{path}", server.url.as_str().trim_end_matches('/')).parse().unwrap();
+    make.build(config(&url, access(Provider::Dreadnode))).unwrap().list(no_pace()).await.unwrap();
+    server.only().target
+}
+
+async fn mixpeek_calls(make: Make) {
     let server = Server::start(|seen| match seen.method.as_str() {
         "GET" => answer(200, json!({"secrets": ["stripe_api_key", "github_token"], "count": 2, "warnings": []})),
         _ => answer(200, json!({"secret_name": "stripe_api_key", "created": true})),
     })
     .await;
-    let remote = client(&server, access(Provider::Mixpeek));
+    let remote = make.client(&server, access(Provider::Mixpeek));
     assert_eq!(remote.create("stripe_api_key", &"sk".into()).await.unwrap(), Written::default());
     remote.update(&entry("a key", None), &"new".into()).await.unwrap();
     remote.delete(&entry("old", None)).await.unwrap();
@@ -168,11 +168,10 @@ async fn mixpeek_calls() {
     assert_eq!(names, ["stripe_api_key", "github_token"]);
 }
 
-#[tokio::test]
-async fn what_is_not_text_or_walks_up_the_path_is_not_sent() {
+async fn what_is_not_text_or_walks_up_the_path_is_not_sent(make: Make) {
     let server = Server::answering(200, json!({})).await;
     for provider in PROVIDERS {
-        let remote = client(&server, access(provider));
+        let remote = make.client(&server, access(provider));
         let error = remote.create("x", &SecretValue::new(vec![0xff])).await.unwrap_err();
         assert_eq!(error.class, ErrorClass::Invalid);
         let error = remote.update(&entry("..", Some("..")), &"v".into()).await.unwrap_err();
@@ -181,10 +180,9 @@ async fn what_is_not_text_or_walks_up_the_path_is_not_sent() {
     assert!(server.seen().is_empty());
 }
 
-#[test]
-fn what_cannot_work_is_said_when_the_client_is_built() {
+async fn what_cannot_work_is_said_when_the_client_is_built(make: Make) {
     let good: url::Url = "https://acme.example".parse().unwrap();
-    let problem = |config: RemoteConfig| build(config).err().expect("is refused").0;
+    let problem = |config: RemoteConfig| make.build(config).err().expect("is refused").0;
     for (url, words) in [
         ("ftp://acme.example", "https://"),
         ("https://me:pw@acme.example", "credentials"),
@@ -201,3 +199,17 @@ fn what_cannot_work_is_said_when_the_client_is_built() {
     let login = KelvinAuth::ClientCredentials { client_id: "x".to_owned(), client_secret: "\n".into() };
     assert!(problem(config(&good, kelvin_with(login))).contains("login"));
 }
+
+conformance!(
+    every_request_says_who_it_is_and_carries_the_credential,
+    kelvin_create,
+    an_acknowledged_write_without_a_stamp_is_written_all_the_same,
+    kelvin_update_and_delete,
+    kelvin_list,
+    dreadnode_calls,
+    dreadnode_without_a_usable_id_sends_nothing,
+    a_base_url_may_have_a_path,
+    mixpeek_calls,
+    what_is_not_text_or_walks_up_the_path_is_not_sent,
+    what_cannot_work_is_said_when_the_client_is_built,
+);

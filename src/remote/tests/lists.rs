@@ -8,14 +8,13 @@ fn names(listing: &Listing) -> Vec<&str> {
     listing.entries.iter().map(|entry| entry.name.as_str()).collect()
 }
 
-async fn unreadable(provider: Provider, body: Value) {
+async fn unreadable(make: Make, provider: Provider, body: Value) {
     let server = Server::answering(200, body.clone()).await;
-    let error = client(&server, access(provider)).list(no_pace()).await.expect_err(&body.to_string());
+    let error = make.client(&server, access(provider)).list(no_pace()).await.expect_err(&body.to_string());
     assert_eq!((error.class, error.operation), (ErrorClass::Unreadable, Operation::List), "{body}");
 }
 
-#[tokio::test]
-async fn kelvin_reads_to_the_last_page_by_bookmark_and_by_path() {
+async fn kelvin_reads_to_the_last_page_by_bookmark_and_by_path(make: Make) {
     let server = Server::start(|seen| {
         let page =
             |name: &str, next: Value| answer(200, json!({"data": [{"name": name}], "pagination": {"next_page": next}}));
@@ -34,7 +33,7 @@ async fn kelvin_reads_to_the_last_page_by_bookmark_and_by_path() {
         counter.fetch_add(1, Ordering::SeqCst);
         std::future::ready(()).boxed()
     });
-    let listing = client(&server, kelvin_access()).list(pace).await.unwrap();
+    let listing = make.client(&server, kelvin_access()).list(pace).await.unwrap();
     assert_eq!(names(&listing), ["one", "two", "three"]);
     assert_eq!(paces.load(Ordering::SeqCst), 2, "each further page is paid for");
     let lines: Vec<_> = server.seen().iter().map(Seen::line).collect();
@@ -48,43 +47,39 @@ async fn kelvin_reads_to_the_last_page_by_bookmark_and_by_path() {
     );
 }
 
-#[tokio::test]
-async fn kelvin_sends_its_token_to_no_other_host() {
+async fn kelvin_sends_its_token_to_no_other_host(make: Make) {
     let stranger = Server::answering(200, json!({"data": []})).await;
     for next in [format!("{}api?next=2", stranger.url), "//127.0.0.1:1/api?next=2".to_owned()] {
         let server =
             Server::start(move |_| answer(200, json!({"data": [{"name": "a"}], "pagination": {"next_page": next}})))
                 .await;
-        let error = client(&server, kelvin_access()).list(no_pace()).await.unwrap_err();
+        let error = make.client(&server, kelvin_access()).list(no_pace()).await.unwrap_err();
         assert_eq!(error.class, ErrorClass::Unreadable);
         assert_eq!(server.seen().len(), 1);
     }
     assert!(stranger.seen().is_empty());
 }
 
-#[tokio::test]
-async fn kelvin_pages_in_a_circle_are_no_list() {
+async fn kelvin_pages_in_a_circle_are_no_list(make: Make) {
     let server = Server::answering(200, json!({"data": [{"name": "a"}], "pagination": {"next_page": "again"}})).await;
-    let error = client(&server, kelvin_access()).list(no_pace()).await.unwrap_err();
+    let error = make.client(&server, kelvin_access()).list(no_pace()).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Unreadable);
     assert_eq!(server.seen().len(), 2);
 }
 
-#[tokio::test]
-async fn kelvin_pages_without_end_are_no_list() {
+async fn kelvin_pages_without_end_are_no_list(make: Make) {
     let count = AtomicUsize::new(0);
     let server = Server::start(move |_| {
         let number = count.fetch_add(1, Ordering::SeqCst);
         answer(200, json!({"data": [{"name": "a"}], "pagination": {"next_page": format!("p{number}")}}))
     })
     .await;
-    let error = client(&server, kelvin_access()).list(no_pace()).await.unwrap_err();
+    let error = make.client(&server, kelvin_access()).list(no_pace()).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Unreadable);
     assert_eq!(server.seen().len(), 1000);
 }
 
-#[tokio::test]
-async fn kelvin_ends_at_two_empty_pages_and_takes_an_entry_seen_twice_for_one() {
+async fn kelvin_ends_at_two_empty_pages_and_takes_an_entry_seen_twice_for_one(make: Make) {
     let server = Server::start(|seen| {
         let empty = seen.target.contains("next=3") || seen.target.contains("next=4");
         let data = if empty { json!([]) } else { json!([{"name": "a"}]) };
@@ -100,13 +95,12 @@ async fn kelvin_ends_at_two_empty_pages_and_takes_an_entry_seen_twice_for_one() 
         answer(200, json!({"data": data, "pagination": {"next_page": next}}))
     })
     .await;
-    let listing = client(&server, kelvin_access()).list(no_pace()).await.unwrap();
+    let listing = make.client(&server, kelvin_access()).list(no_pace()).await.unwrap();
     assert_eq!(names(&listing), ["a"]);
     assert_eq!(server.seen().len(), 4, "one more is read after the first empty page: it may only be a hole");
 }
 
-#[tokio::test]
-async fn a_failing_later_page_fails_the_list() {
+async fn a_failing_later_page_fails_the_list(make: Make) {
     let server = Server::start(|seen| {
         if seen.target.contains("next=") {
             answer(500, json!({}))
@@ -115,12 +109,11 @@ async fn a_failing_later_page_fails_the_list() {
         }
     })
     .await;
-    let error = client(&server, kelvin_access()).list(no_pace()).await.unwrap_err();
+    let error = make.client(&server, kelvin_access()).list(no_pace()).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Unavailable);
 }
 
-#[tokio::test]
-async fn an_answer_without_its_list_is_unreadable_not_empty() {
+async fn an_answer_without_its_list_is_unreadable_not_empty(make: Make) {
     let full: Vec<_> = (0..1000).map(|n| json!({"name": format!("n{n}")})).collect();
     for body in [
         json!({}),
@@ -133,7 +126,7 @@ async fn an_answer_without_its_list_is_unreadable_not_empty() {
         json!({"data": [], "pagination": {"next_page": 7}}),
         json!({"data": full, "pagination": null}),
     ] {
-        unreadable(Provider::Kelvin, body).await;
+        unreadable(make, Provider::Kelvin, body).await;
     }
     for body in [
         json!({}),
@@ -144,7 +137,7 @@ async fn an_answer_without_its_list_is_unreadable_not_empty() {
         json!({"secrets": [{"name": "A"}], "total": 1}),
         json!({"secrets": [{"id": "1"}], "total": 1}),
     ] {
-        unreadable(Provider::Dreadnode, body).await;
+        unreadable(make, Provider::Dreadnode, body).await;
     }
     for body in [
         json!({}),
@@ -153,27 +146,25 @@ async fn an_answer_without_its_list_is_unreadable_not_empty() {
         json!({"secrets": [""], "count": 1}),
         json!({"secrets": [{"secret_name": "a"}], "count": 1}),
     ] {
-        unreadable(Provider::Mixpeek, body).await;
+        unreadable(make, Provider::Mixpeek, body).await;
     }
 }
 
-#[tokio::test]
-async fn an_empty_list_is_a_list() {
+async fn an_empty_list_is_a_list(make: Make) {
     for (provider, body) in [
         (Provider::Kelvin, json!({"data": [], "pagination": null})),
         (Provider::Dreadnode, json!({"secrets": [], "total": 0})),
         (Provider::Mixpeek, json!({"secrets": [], "count": 0})),
     ] {
         let server = Server::answering(200, body).await;
-        let listing = client(&server, access(provider)).list(no_pace()).await.unwrap();
+        let listing = make.client(&server, access(provider)).list(no_pace()).await.unwrap();
         assert_eq!(listing.entries, []);
     }
 }
 
-#[tokio::test]
-async fn dreadnode_names_are_listed_as_they_are_matched() {
+async fn dreadnode_names_are_listed_as_they_are_matched(make: Make) {
     let server = Server::answering(200, json!({"secrets": [{"name": "my_key", "id": "1"}], "total": 1})).await;
-    let listing = client(&server, access(Provider::Dreadnode)).list(no_pace()).await.unwrap();
+    let listing = make.client(&server, access(Provider::Dreadnode)).list(no_pace()).await.unwrap();
     assert_eq!(names(&listing), ["MY_KEY"]);
 }
 
@@ -192,3 +183,15 @@ fn stamps_of_one_instant_are_equal_whatever_their_spelling() {
     }
     assert_eq!(canonical(" "), None);
 }
+
+conformance!(
+    kelvin_reads_to_the_last_page_by_bookmark_and_by_path,
+    kelvin_sends_its_token_to_no_other_host,
+    kelvin_pages_in_a_circle_are_no_list,
+    kelvin_pages_without_end_are_no_list,
+    kelvin_ends_at_two_empty_pages_and_takes_an_entry_seen_twice_for_one,
+    a_failing_later_page_fails_the_list,
+    an_answer_without_its_list_is_unreadable_not_empty,
+    an_empty_list_is_a_list,
+    dreadnode_names_are_listed_as_they_are_matched,
+);

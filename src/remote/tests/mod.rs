@@ -1,14 +1,38 @@
-//! The clients against a small server that answers as the test tells it, and breaks as the test tells it.
+//! The clients against a small server that answers as the test tells it, and breaks as the test tells it. Every test runs
+//! twice: over the clients that are built in, and over the descriptions in `examples/http` of the same three APIs.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+/// Makes two tests of each function, one a way to make clients.
+macro_rules! conformance {
+    ($($test:ident),+ $(,)?) => {$(
+        mod $test {
+            use crate::remote::tests::Make;
+
+            #[tokio::test]
+            async fn built_in() {
+                super::$test(Make::BuiltIn).await;
+            }
+
+            #[tokio::test]
+            async fn described() {
+                super::$test(Make::Described).await;
+            }
+        }
+    )+};
+}
+
 mod calls;
+mod described;
 mod faults;
+mod http;
 mod lists;
 mod redaction;
 mod rules;
 mod statuses;
 mod tls;
 mod tokens;
+mod vault;
+mod vault_tokens;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -222,13 +246,80 @@ pub(super) fn access(provider: Provider) -> Access {
         Provider::Kelvin => kelvin_access(),
         Provider::Dreadnode => Access::Dreadnode(DreadnodeAuth::ApiKey("dn_key_abc".into())),
         Provider::Mixpeek => Access::Mixpeek { api_key: "sk_abc".into() },
+        Provider::Vault => vault_with(VaultAuth::Token("hvs.abc".into())),
+        Provider::Http => unreachable!("each of the three is described"),
     }
 }
 
+pub(super) fn vault_with(auth: VaultAuth) -> Access {
+    let place = VaultPlace { namespace: "team1".to_owned(), mount: "kv/two".to_owned(), path: "teams/shop".to_owned() };
+    Access::Vault { place, auth }
+}
+
+/// A client that is built in.
+pub(super) fn client(server: &Server, access: Access) -> Arc<dyn Remote> {
+    Make::BuiltIn.client(server, access)
+}
+
+/// Those whose calls are one request each.
 pub(super) const PROVIDERS: [Provider; 3] = [Provider::Kelvin, Provider::Dreadnode, Provider::Mixpeek];
 
-pub(super) fn client(server: &Server, access: Access) -> Arc<dyn Remote> {
-    build(config(&server.url, access)).unwrap()
+/// Who makes the clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Make {
+    /// The three providers that are built in.
+    BuiltIn,
+    /// Their descriptions.
+    Described,
+}
+
+impl Make {
+    pub(super) fn build(self, config: RemoteConfig) -> Result<Arc<dyn Remote>, BuildError> {
+        match self {
+            Self::BuiltIn => build(config),
+            Self::Described => build(RemoteConfig { access: described::access(config.access, &config.url), ..config }),
+        }
+    }
+
+    pub(super) fn client(self, server: &Server, access: Access) -> Arc<dyn Remote> {
+        self.build(config(&server.url, access)).unwrap()
+    }
+
+    /// What a refusal means.
+    pub(super) fn class(self, provider: Provider, operation: Operation, status: u16, body: &Value) -> ErrorClass {
+        let status = reqwest::StatusCode::from_u16(status).unwrap();
+        match self {
+            Self::BuiltIn => status::class(Some(provider), operation, status, body),
+            Self::Described => described::description(provider).judge.class(operation, status, body).unwrap(),
+        }
+    }
+
+    /// How long an answer asks us to wait.
+    pub(super) fn wait(
+        self,
+        provider: Provider,
+        header: Option<&str>,
+        body: &Value,
+        date: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        match (self, provider) {
+            (Self::Described, _) => {
+                retry_after::wanted(described::description(provider).judge.hints(), header, body, date, now)
+            }
+            (Self::BuiltIn, Provider::Mixpeek) => retry_after::wanted(&retry_after::MIXPEEK, header, body, date, now),
+            (Self::BuiltIn, _) => retry_after::wanted(&[] as &[&str], header, body, date, now),
+        }
+    }
+
+    /// The rules for names and values.
+    pub(super) fn rules(self, provider: Provider) -> spec::Rules {
+        match self {
+            Self::BuiltIn => spec::Rules::BuiltIn(provider),
+            Self::Described if provider == Provider::Vault => spec::Rules::BuiltIn(provider),
+            Self::Described => spec::Rules::Described(Arc::clone(described::description(provider).rules())),
+        }
+    }
 }
 
 pub(super) fn no_pace() -> Pace {
@@ -236,7 +327,7 @@ pub(super) fn no_pace() -> Pace {
 }
 
 pub(super) fn entry(name: &str, id: Option<&str>) -> EntryRef {
-    EntryRef { name: name.to_owned(), id: id.map(str::to_owned) }
+    EntryRef { name: name.to_owned(), id: id.map(str::to_owned), version: None }
 }
 
 /// One call of an operation, with its outcome reduced to the error.
@@ -244,8 +335,8 @@ pub(super) async fn attempt(remote: &Arc<dyn Remote>, operation: Operation) -> R
     let entry = entry("demo", Some("2489E9AD-2EE2-8E00-8EC9-32D5F69181C0"));
     match operation {
         Operation::List => remote.list(no_pace()).await.map(drop),
-        Operation::Create => remote.create("demo", &"a value".into()).await.map(drop),
-        Operation::Update => remote.update(&entry, &"a value".into()).await.map(drop),
+        Operation::Create => remote.create("demo", &r#"{"value":"a value"}"#.into()).await.map(drop),
+        Operation::Update => remote.update(&entry, &r#"{"value":"a value"}"#.into()).await.map(drop),
         Operation::Delete => remote.delete(&entry).await,
         Operation::Login => unreachable!("a login is no call of its own"),
     }

@@ -1,16 +1,12 @@
 //! Every status to its class, and how long the remote asks us to wait.
 
 use jiff::Timestamp;
-use reqwest::StatusCode;
 
 use super::*;
-use crate::remote::retry_after::wanted;
-use crate::remote::status::class;
 
 const CALLS: [Operation; 4] = [Operation::List, Operation::Create, Operation::Update, Operation::Delete];
 
-#[tokio::test]
-async fn each_status_has_its_class_at_every_provider_and_operation() {
+async fn each_status_has_its_class_at_every_provider_and_operation(make: Make) {
     use ErrorClass::*;
     use Operation::*;
     for provider in PROVIDERS {
@@ -40,19 +36,18 @@ async fn each_status_has_its_class_at_every_provider_and_operation() {
                 (504, Unavailable),
                 (599, Unavailable),
             ] {
-                let found = class(Some(provider), operation, StatusCode::from_u16(status).unwrap(), &Value::Null);
+                let found = make.class(provider, operation, status, &Value::Null);
                 assert_eq!(found, expected, "{provider:?} {operation:?} {status}");
             }
         }
     }
 }
 
-#[tokio::test]
-async fn an_answer_becomes_an_error_that_names_status_and_operation() {
+async fn an_answer_becomes_an_error_that_names_status_and_operation(make: Make) {
     for provider in PROVIDERS {
         let server = Server::answering(403, json!({"detail": "the account of ann"})).await;
         for operation in CALLS {
-            let error = attempt(&client(&server, access(provider)), operation).await.unwrap_err();
+            let error = attempt(&make.client(&server, access(provider)), operation).await.unwrap_err();
             assert_eq!((error.operation, error.class, error.status), (operation, ErrorClass::Forbidden, Some(403)));
             assert_eq!(
                 error.to_string(),
@@ -62,8 +57,7 @@ async fn an_answer_becomes_an_error_that_names_status_and_operation() {
     }
 }
 
-#[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn a_redirect_is_not_followed(make: Make) {
     let elsewhere = Server::answering(200, json!({"secrets": [], "data": []})).await;
     for provider in PROVIDERS {
         let location = elsewhere.url.to_string();
@@ -73,7 +67,7 @@ async fn a_redirect_is_not_followed() {
             body: String::new(),
         })
         .await;
-        let error = attempt(&client(&server, access(provider)), Operation::List).await.unwrap_err();
+        let error = attempt(&make.client(&server, access(provider)), Operation::List).await.unwrap_err();
         assert_eq!((error.class, error.status), (ErrorClass::Refused, Some(307)));
     }
     assert!(elsewhere.seen().is_empty());
@@ -104,11 +98,9 @@ fn doubt_is_left_by_trouble_alone() {
     }
 }
 
-#[test]
-fn bodies_that_mean_something() {
+async fn bodies_that_mean_something(make: Make) {
     use ErrorClass::*;
-    let m = Some(Provider::Mixpeek);
-    let d = Some(Provider::Dreadnode);
+    let (m, d) = (Provider::Mixpeek, Provider::Dreadnode);
     let create = Operation::Create;
     let error = |error: Value| json!({"success": false, "error": error});
     for (provider, operation, status, body, expected) in [
@@ -134,17 +126,15 @@ fn bodies_that_mean_something() {
         (d, create, 429, json!({"detail": ["credit"]}), RateLimited),
         (m, create, 429, json!({"detail": "no credits"}), RateLimited),
     ] {
-        let found = class(provider, operation, StatusCode::from_u16(status).unwrap(), &body);
+        let found = make.class(provider, operation, status, &body);
         assert_eq!(found, expected, "{provider:?} {operation:?} {status} {body}");
     }
 }
 
-#[test]
-fn a_wait_is_understood_in_every_form_and_garbage_is_ignored() {
+async fn a_wait_is_understood_in_every_form_and_garbage_is_ignored(make: Make) {
     let now: Timestamp = "2026-11-23T01:00:00Z".parse().unwrap();
     let remote_clock: Timestamp = "2026-11-23T03:00:00Z".parse().unwrap();
-    let wait =
-        |provider, header, body: &Value, date| wanted(Some(provider), header, body, date, now).map(|d| d.as_secs());
+    let wait = |provider, header, body: &Value, date| make.wait(provider, header, body, date, now).map(|d| d.as_secs());
     let none = Value::Null;
     for provider in PROVIDERS {
         assert_eq!(wait(provider, Some(" 30 "), &none, None), Some(30));
@@ -173,8 +163,7 @@ fn a_wait_is_understood_in_every_form_and_garbage_is_ignored() {
     assert_eq!(wait(Provider::Kelvin, None, &newest, None), None);
 }
 
-#[tokio::test]
-async fn the_wait_of_a_real_answer_counts_from_its_own_clock() {
+async fn the_wait_of_a_real_answer_counts_from_its_own_clock(make: Make) {
     let server = Server::start(|_| Reply::Answer {
         status: 429,
         headers: vec![
@@ -184,6 +173,15 @@ async fn the_wait_of_a_real_answer_counts_from_its_own_clock() {
         body: String::new(),
     })
     .await;
-    let error = attempt(&client(&server, kelvin_access()), Operation::Update).await.unwrap_err();
+    let error = attempt(&make.client(&server, kelvin_access()), Operation::Update).await.unwrap_err();
     assert_eq!((error.class, error.retry_after), (ErrorClass::RateLimited, Some(Duration::from_secs(30))));
 }
+
+conformance!(
+    each_status_has_its_class_at_every_provider_and_operation,
+    an_answer_becomes_an_error_that_names_status_and_operation,
+    a_redirect_is_not_followed,
+    bodies_that_mean_something,
+    a_wait_is_understood_in_every_form_and_garbage_is_ignored,
+    the_wait_of_a_real_answer_counts_from_its_own_clock,
+);

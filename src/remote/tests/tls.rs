@@ -82,8 +82,8 @@ fn trusting(url: &url::Url, ca: &Ca) -> RemoteConfig {
     RemoteConfig { ca_bundle: Some(ca.pem().into_bytes()), ..config(url, access(Provider::Mixpeek)) }
 }
 
-async fn list(config: RemoteConfig) -> Result<Listing, CallError> {
-    build(config).unwrap().list(no_pace()).await
+async fn list(make: Make, config: RemoteConfig) -> Result<Listing, CallError> {
+    make.build(config).unwrap().list(no_pace()).await
 }
 
 fn assert_no_connection(result: Result<Listing, CallError>, words: &str) {
@@ -92,46 +92,42 @@ fn assert_no_connection(result: Result<Listing, CallError>, words: &str) {
     assert!(error.to_string().contains(words), "{error}");
 }
 
-#[tokio::test]
-async fn a_server_of_the_given_authority_is_trusted_and_no_other() {
+async fn a_server_of_the_given_authority_is_trusted_and_no_other(make: Make) {
     let (ours, other) = (ca("ours"), ca("other"));
     let (url, _seen) = serve_tls(&ours, "127.0.0.1", None);
-    assert_eq!(list(trusting(&url, &ours)).await.unwrap().entries.len(), 1);
-    assert_no_connection(list(trusting(&url, &other)).await, "authority that is not trusted");
-    assert_no_connection(list(config(&url, access(Provider::Mixpeek))).await, "authority that is not trusted");
+    assert_eq!(list(make, trusting(&url, &ours)).await.unwrap().entries.len(), 1);
+    assert_no_connection(list(make, trusting(&url, &other)).await, "authority that is not trusted");
+    assert_no_connection(list(make, config(&url, access(Provider::Mixpeek))).await, "authority that is not trusted");
     let bundle = format!("{}# a comment\n{}", other.pem(), ours.pem());
     let both = RemoteConfig { ca_bundle: Some(bundle.into_bytes()), ..trusting(&url, &ours) };
-    list(both).await.unwrap();
+    list(make, both).await.unwrap();
 }
 
-#[tokio::test]
-async fn the_server_name_is_what_the_server_must_prove() {
+async fn the_server_name_is_what_the_server_must_prove(make: Make) {
     let ours = ca("ours");
     let (url, seen) = serve_tls(&ours, "vault.internal", None);
-    assert_no_connection(list(trusting(&url, &ours)).await, "certificate is for another name");
+    assert_no_connection(list(make, trusting(&url, &ours)).await, "certificate is for another name");
     let named = |name: &str| RemoteConfig { server_name: Some(name.to_owned()), ..trusting(&url, &ours) };
-    list(named("vault.internal")).await.unwrap();
+    list(make, named("vault.internal")).await.unwrap();
     let handshake = seen.recv().unwrap();
     assert_eq!(handshake.sni.as_deref(), Some("vault.internal"));
     assert_eq!(handshake.host, format!("127.0.0.1:{}", url.port().unwrap()), "the request is for the real host");
-    assert_no_connection(list(named("other.internal")).await, "certificate is for another name");
-    let message = build(named("127.0.0.1")).err().expect("is refused").0;
+    assert_no_connection(list(make, named("other.internal")).await, "certificate is for another name");
+    let message = make.build(named("127.0.0.1")).err().expect("is refused").0;
     assert!(message.contains("server name"));
 }
 
-#[tokio::test]
-async fn a_server_name_does_nothing_without_tls() {
+async fn a_server_name_does_nothing_without_tls(make: Make) {
     let server = Server::answering(200, json!({"secrets": []})).await;
     let config = RemoteConfig {
         server_name: Some("vault.internal".to_owned()),
         ..config(&server.url, access(Provider::Mixpeek))
     };
-    list(config).await.unwrap();
+    list(make, config).await.unwrap();
     assert_eq!(server.only().header("host"), Some(server.url.authority()));
 }
 
-#[tokio::test]
-async fn a_client_certificate_is_shown() {
+async fn a_client_certificate_is_shown(make: Make) {
     let (ours, clients, other) = (ca("ours"), ca("clients"), ca("other"));
     let (url, _seen) = serve_tls(&ours, "127.0.0.1", Some(&clients));
     let with = |issuer: &Ca| {
@@ -139,13 +135,12 @@ async fn a_client_certificate_is_shown() {
         let identity = ClientIdentity { certificate: certificate.pem().into_bytes(), key: key.serialize_pem().into() };
         RemoteConfig { client_identity: Some(identity), ..trusting(&url, &ours) }
     };
-    list(with(&clients)).await.unwrap();
-    assert_no_connection(list(trusting(&url, &ours)).await, "client certificate");
-    assert_no_connection(list(with(&other)).await, "client certificate");
+    list(make, with(&clients)).await.unwrap();
+    assert_no_connection(list(make, trusting(&url, &ours)).await, "client certificate");
+    assert_no_connection(list(make, with(&other)).await, "client certificate");
 }
 
-#[test]
-fn pem_that_cannot_be_used_is_said_when_the_client_is_built() {
+async fn pem_that_cannot_be_used_is_said_when_the_client_is_built(make: Make) {
     let ours = ca("ours");
     let url = "https://acme.example".parse().unwrap();
     let (certificate, key) = certificate(&ours, "operator", ExtendedKeyUsagePurpose::ClientAuth);
@@ -158,7 +153,7 @@ fn pem_that_cannot_be_used_is_said_when_the_client_is_built() {
         ("-----BEGIN CERTIFICATE-----\n***\n-----END CERTIFICATE-----\n", "not valid PEM"),
     ] {
         let config = RemoteConfig { ca_bundle: Some(bundle.into()), ..config(&url, access(Provider::Mixpeek)) };
-        let message = build(config).err().expect("is refused").0;
+        let message = make.build(config).err().expect("is refused").0;
         assert!(message.contains(words), "{message}");
     }
     let foreign_key = KeyPair::generate().unwrap().serialize_pem();
@@ -170,7 +165,15 @@ fn pem_that_cannot_be_used_is_said_when_the_client_is_built() {
     ] {
         let identity = ClientIdentity { certificate: certificate.into(), key: key.into() };
         let config = RemoteConfig { client_identity: Some(identity), ..config(&url, access(Provider::Mixpeek)) };
-        let message = build(config).err().expect("is refused").0;
+        let message = make.build(config).err().expect("is refused").0;
         assert!(message.contains(words), "{message}");
     }
 }
+
+conformance!(
+    a_server_of_the_given_authority_is_trusted_and_no_other,
+    the_server_name_is_what_the_server_must_prove,
+    a_server_name_does_nothing_without_tls,
+    a_client_certificate_is_shown,
+    pem_that_cannot_be_used_is_said_when_the_client_is_built,
+);

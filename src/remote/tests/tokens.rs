@@ -30,10 +30,9 @@ fn pairs(fields: &[(&str, &str)]) -> Vec<(String, String)> {
     fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-#[tokio::test]
-async fn client_credentials_log_in_once_and_use_the_token() {
+async fn client_credentials_log_in_once_and_use_the_token(make: Make) {
     let server = keycloak(3600, json!({}), |_| true).await;
-    let remote = client(&server, service_account());
+    let remote = make.client(&server, service_account());
     for _ in 0..3 {
         attempt(&remote, Operation::List).await.unwrap();
     }
@@ -49,10 +48,9 @@ async fn client_credentials_log_in_once_and_use_the_token() {
     assert_eq!(seen[3].header("authorization"), Some("Bearer t1"));
 }
 
-#[tokio::test]
-async fn client_credentials_ask_for_a_new_token_when_the_old_one_ends() {
+async fn client_credentials_ask_for_a_new_token_when_the_old_one_ends(make: Make) {
     let server = keycloak(0, json!({}), |_| true).await;
-    let remote = client(&server, service_account());
+    let remote = make.client(&server, service_account());
     attempt(&remote, Operation::List).await.unwrap();
     attempt(&remote, Operation::List).await.unwrap();
     let seen = server.seen();
@@ -60,10 +58,9 @@ async fn client_credentials_ask_for_a_new_token_when_the_old_one_ends() {
     assert_eq!(seen[3].header("authorization"), Some("Bearer t2"));
 }
 
-#[tokio::test]
-async fn a_user_renews_by_refresh_token() {
+async fn a_user_renews_by_refresh_token(make: Make) {
     let server = keycloak(0, json!({"refresh_token": "r", "refresh_expires_in": 1800}), |_| true).await;
-    let remote = client(&server, user());
+    let remote = make.client(&server, user());
     attempt(&remote, Operation::List).await.unwrap();
     attempt(&remote, Operation::List).await.unwrap();
     let seen = server.seen();
@@ -83,17 +80,15 @@ async fn a_user_renews_by_refresh_token() {
     assert_eq!(seen[3].header("authorization"), Some("Bearer t2"));
 }
 
-#[tokio::test]
-async fn a_refresh_token_without_an_end_is_used() {
+async fn a_refresh_token_without_an_end_is_used(make: Make) {
     let server = keycloak(0, json!({"refresh_token": "offline", "refresh_expires_in": 0}), |_| true).await;
-    let remote = client(&server, user());
+    let remote = make.client(&server, user());
     attempt(&remote, Operation::List).await.unwrap();
     attempt(&remote, Operation::List).await.unwrap();
     assert_eq!(server.seen()[2].form()[0].1, "refresh_token");
 }
 
-#[tokio::test]
-async fn a_refused_refresh_token_leads_to_a_full_login() {
+async fn a_refused_refresh_token_leads_to_a_full_login(make: Make) {
     let server = Server::start(|seen| {
         if seen.body.contains("grant_type=refresh_token") {
             answer(400, json!({"error": "invalid_grant"}))
@@ -104,7 +99,7 @@ async fn a_refused_refresh_token_leads_to_a_full_login() {
         }
     })
     .await;
-    let remote = client(&server, user());
+    let remote = make.client(&server, user());
     attempt(&remote, Operation::List).await.unwrap();
     attempt(&remote, Operation::List).await.unwrap();
     let grants: Vec<_> =
@@ -112,44 +107,40 @@ async fn a_refused_refresh_token_leads_to_a_full_login() {
     assert_eq!(grants, ["password", "refresh_token", "password"]);
 }
 
-#[tokio::test]
-async fn a_prepared_client_sends_a_write_without_a_login_before_it() {
+async fn a_prepared_client_sends_a_write_without_a_login_before_it(make: Make) {
     let server = keycloak(3600, json!({}), |_| true).await;
-    let remote = client(&server, service_account());
+    let remote = make.client(&server, service_account());
     remote.prepare().await.unwrap();
     assert!(server.only().is_login());
     attempt(&remote, Operation::Create).await.unwrap();
     assert_eq!(server.seen().len(), 2);
     for provider in PROVIDERS {
-        client(&server, access(provider)).prepare().await.unwrap();
+        make.client(&server, access(provider)).prepare().await.unwrap();
     }
     assert_eq!(server.seen().len(), 2, "a static key is always at hand");
 }
 
-#[tokio::test]
-async fn calls_that_start_together_log_in_once() {
+async fn calls_that_start_together_log_in_once(make: Make) {
     let server = keycloak(3600, json!({}), |_| true).await;
-    let remote = client(&server, service_account());
+    let remote = make.client(&server, service_account());
     for result in join_all((0..8).map(|_| attempt(&remote, Operation::List))).await {
         result.unwrap();
     }
     assert_eq!(server.logins(), 1);
 }
 
-#[tokio::test]
-async fn calls_that_are_refused_together_log_in_once_more() {
+async fn calls_that_are_refused_together_log_in_once_more(make: Make) {
     let server = keycloak(3600, json!({}), |token| token != "t1").await;
-    let remote = client(&server, service_account());
+    let remote = make.client(&server, service_account());
     for result in join_all((0..8).map(|_| attempt(&remote, Operation::List))).await {
         result.unwrap();
     }
     assert_eq!(server.logins(), 2);
 }
 
-#[tokio::test]
-async fn a_wrong_password_is_tried_once_for_all_who_wait_and_again_for_who_comes_later() {
+async fn a_wrong_password_is_tried_once_for_all_who_wait_and_again_for_who_comes_later(make: Make) {
     let server = Server::answering(401, json!({"error": "invalid_grant"})).await;
-    let remote = client(&server, user());
+    let remote = make.client(&server, user());
     for result in join_all((0..8).map(|_| attempt(&remote, Operation::Create))).await {
         let error = result.unwrap_err();
         assert_eq!((error.operation, error.class), (Operation::Login, ErrorClass::Authentication));
@@ -159,10 +150,9 @@ async fn a_wrong_password_is_tried_once_for_all_who_wait_and_again_for_who_comes
     assert_eq!(server.seen().len(), 2);
 }
 
-#[tokio::test]
-async fn a_401_is_followed_by_one_login_and_one_retry() {
+async fn a_401_is_followed_by_one_login_and_one_retry(make: Make) {
     let server = keycloak(3600, json!({"refresh_token": "r"}), |token| token == "t2").await;
-    let remote = client(&server, user());
+    let remote = make.client(&server, user());
     attempt(&remote, Operation::Create).await.unwrap();
     let seen = server.seen();
     assert_eq!(seen.len(), 4);
@@ -171,26 +161,23 @@ async fn a_401_is_followed_by_one_login_and_one_retry() {
     assert_eq!(seen[3].json(), seen[1].json());
 }
 
-#[tokio::test]
-async fn a_second_401_is_the_end() {
+async fn a_second_401_is_the_end(make: Make) {
     let server = keycloak(3600, json!({}), |_| false).await;
-    let error = attempt(&client(&server, service_account()), Operation::Create).await.unwrap_err();
+    let error = attempt(&make.client(&server, service_account()), Operation::Create).await.unwrap_err();
     assert_eq!((error.operation, error.class), (Operation::Create, ErrorClass::Authentication));
     assert_eq!(server.seen().len(), 4, "login, call, login, call");
 }
 
-#[tokio::test]
-async fn a_key_that_nobody_can_renew_is_tried_once() {
+async fn a_key_that_nobody_can_renew_is_tried_once(make: Make) {
     let server = Server::answering(401, json!({})).await;
     for provider in PROVIDERS {
-        let error = attempt(&client(&server, access(provider)), Operation::Update).await.unwrap_err();
+        let error = attempt(&make.client(&server, access(provider)), Operation::Update).await.unwrap_err();
         assert_eq!((error.class, error.status), (ErrorClass::Authentication, Some(401)));
     }
     assert_eq!(server.seen().len(), 3);
 }
 
-#[tokio::test]
-async fn a_failed_login_keeps_its_class_and_leaves_no_doubt_about_the_write() {
+async fn a_failed_login_keeps_its_class_and_leaves_no_doubt_about_the_write(make: Make) {
     let token_without_end = json!({"access_token": "a b"});
     for (status, body, class) in [
         (400, json!({}), ErrorClass::Authentication),
@@ -206,7 +193,7 @@ async fn a_failed_login_keeps_its_class_and_leaves_no_doubt_about_the_write() {
         (200, token_without_end, ErrorClass::Unreadable),
     ] {
         let server = Server::answering(status, body).await;
-        let remote = client(&server, service_account());
+        let remote = make.client(&server, service_account());
         for operation in [Operation::Create, Operation::Update, Operation::Delete] {
             let error = attempt(&remote, operation).await.unwrap_err();
             assert_eq!((error.operation, error.class), (Operation::Login, class), "{status}");
@@ -216,21 +203,19 @@ async fn a_failed_login_keeps_its_class_and_leaves_no_doubt_about_the_write() {
     }
 }
 
-#[tokio::test]
-async fn a_login_that_hangs_or_breaks_leaves_no_doubt_about_the_write() {
+async fn a_login_that_hangs_or_breaks_leaves_no_doubt_about_the_write(make: Make) {
     for (hang, class) in [(true, ErrorClass::Timeout), (false, ErrorClass::Broken)] {
         let server = Server::start(move |_| if hang { Reply::Hang } else { Reply::Close }).await;
         let mut config = config(&server.url, user());
         config.timeout = Duration::from_secs(1);
-        let error = attempt(&build(config).unwrap(), Operation::Create).await.unwrap_err();
+        let error = attempt(&make.build(config).unwrap(), Operation::Create).await.unwrap_err();
         assert_eq!((error.operation, error.class), (Operation::Login, class));
         assert!(error.class.is_transient());
         assert_eq!(error.certainty(), Certainty::Clean);
     }
 }
 
-#[tokio::test]
-async fn a_token_endpoint_in_trouble_is_not_asked_twice() {
+async fn a_token_endpoint_in_trouble_is_not_asked_twice(make: Make) {
     let server = Server::start(|seen| {
         if seen.body.contains("grant_type=refresh_token") {
             answer(503, json!({}))
@@ -241,7 +226,7 @@ async fn a_token_endpoint_in_trouble_is_not_asked_twice() {
         }
     })
     .await;
-    let remote = client(&server, user());
+    let remote = make.client(&server, user());
     attempt(&remote, Operation::List).await.unwrap();
     let error = attempt(&remote, Operation::List).await.unwrap_err();
     assert_eq!((error.operation, error.class), (Operation::Login, ErrorClass::Unavailable));
@@ -253,6 +238,24 @@ async fn the_realm_is_one_segment_of_the_path() {
     let server = Server::start(|seen| if seen.is_login() { token("t", 60) } else { raw(200, EMPTY) }).await;
     let auth = KelvinAuth::ClientCredentials { client_id: "robot".to_owned(), client_secret: "s".into() };
     let access = Access::Kelvin { realm: "my realm/x".to_owned(), auth };
-    attempt(&client(&server, access), Operation::List).await.unwrap();
+    attempt(&Make::BuiltIn.client(&server, access), Operation::List).await.unwrap();
     assert_eq!(server.seen()[0].target, "/auth/realms/my%20realm%2Fx/protocol/openid-connect/token");
 }
+
+conformance!(
+    client_credentials_log_in_once_and_use_the_token,
+    client_credentials_ask_for_a_new_token_when_the_old_one_ends,
+    a_user_renews_by_refresh_token,
+    a_refresh_token_without_an_end_is_used,
+    a_refused_refresh_token_leads_to_a_full_login,
+    a_prepared_client_sends_a_write_without_a_login_before_it,
+    calls_that_start_together_log_in_once,
+    calls_that_are_refused_together_log_in_once_more,
+    a_wrong_password_is_tried_once_for_all_who_wait_and_again_for_who_comes_later,
+    a_401_is_followed_by_one_login_and_one_retry,
+    a_second_401_is_the_end,
+    a_key_that_nobody_can_renew_is_tried_once,
+    a_failed_login_keeps_its_class_and_leaves_no_doubt_about_the_write,
+    a_login_that_hangs_or_breaks_leaves_no_doubt_about_the_write,
+    a_token_endpoint_in_trouble_is_not_asked_twice,
+);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -35,6 +36,9 @@ pub struct KeyIndex {
     /// Entries that it was made for; empty when the key has left the spec.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub entries: BTreeSet<EntryId>,
+    /// When it was made; not known of a value that was made before this was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<Timestamp>,
     /// Data key, where it is not the key itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slot: Option<String>,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -9,10 +10,12 @@ use rand::CryptoRng;
 
 use super::EscrowError;
 use super::index::{EntryId, Index, KeyIndex, escrow_name, previous_slot, slot};
+use crate::api::duration::GoDuration;
 use crate::api::names;
 use crate::api::vault_secret::{DeletionPolicy, Generate};
 use crate::projection::owner::{self, controller, is_vault_secret};
 use crate::source::generate::{self, GenerateError};
+use crate::source::schedule;
 use crate::value::SecretValue;
 
 /// The API server's limit on the values of a Secret.
@@ -43,6 +46,9 @@ pub struct WantedValue {
     /// Entries that it goes to; without those that are somebody else's, because a later VaultSecret of this name takes the
     /// entries named here for its own.
     pub entries: Vec<EntryId>,
+    /// Whether the current value is wherever it is to be. One that is not is not made anew because of its age: the value that the
+    /// remote has, the previous one, would be lost.
+    pub arrived: bool,
 }
 
 /// What is to be done. `Debug` shows no Secret.
@@ -86,6 +92,8 @@ pub struct Held {
     pub inherited: BTreeSet<EntryId>,
     /// resourceVersion; `None` when there is no escrow.
     pub resource_version: Option<String>,
+    /// When the next of the values is due to be made anew.
+    pub next_rotation: Option<Timestamp>,
 }
 
 impl Held {
@@ -93,7 +101,8 @@ impl Held {
     ///
     /// # Errors
     /// When its index cannot be read.
-    pub fn read(secret: &Secret, wanted: &[WantedValue]) -> Result<Self, EscrowError> {
+    pub fn read(secret: &Secret, wanted: &[WantedValue], owner: &Owner) -> Result<Self, EscrowError> {
+        let index = read_index(secret)?;
         let pick = |slot: &dyn Fn(&str) -> String| {
             let held = |w: &WantedValue| Some((w.key.clone(), stored(secret, &slot(&w.key))?));
             wanted.iter().filter_map(held).collect()
@@ -101,18 +110,20 @@ impl Held {
         Ok(Self {
             values: pick(&slot),
             previous: pick(&previous_slot),
-            inherited: read_index(secret)?.inherited,
             resource_version: secret.metadata.resource_version.clone(),
+            next_rotation: wanted.iter().filter_map(|w| due(&index, w, owner)).min(),
+            inherited: index.inherited,
         })
     }
 }
 
 /// Decides what the escrow should be.
 ///
-/// A value is made only for a key that the escrow does not hold, or whose epoch is another; another policy without
-/// another epoch makes none. `salvage` holds values that were verified against the ledger's fingerprints; they take
+/// A value is made only for a key that the escrow does not hold, whose epoch is another, or whose time to be rotated has come;
+/// another policy makes none. `salvage` holds values that were verified against the ledger's fingerprints; they take
 /// the place of generated ones where the escrow has lost a key. A key that leaves the spec keeps its value, so that
-/// an edit that is taken back costs no rotation.
+/// an edit that is taken back costs no rotation. What is settled of the entries that were picked up with the escrow is
+/// inherited no more.
 ///
 /// # Errors
 /// When a Secret of that name is not the escrow of a VaultSecret of this name, is going, cannot be changed, or would
@@ -122,6 +133,8 @@ pub fn plan<R: CryptoRng + ?Sized>(
     wanted: &[WantedValue],
     owner: &Owner,
     salvage: &BTreeMap<String, SecretValue>,
+    settled: &dyn Fn(&EntryId) -> bool,
+    now: Timestamp,
     rng: &mut R,
 ) -> Result<Planned, EscrowError> {
     if wanted.is_empty() && existing.is_none_or(|existing| !is_escrow_of(existing, owner)) {
@@ -136,12 +149,13 @@ pub fn plan<R: CryptoRng + ?Sized>(
     };
     let mut index = read_index(&secret)?;
     inherit(&secret, &mut index, owner);
+    index.inherited.retain(|entry| !settled(entry));
     // A key that left the spec goes to no entry any more.
     index.keys.values_mut().for_each(|known| known.entries.clear());
 
     let mut refused = BTreeMap::new();
     for value in wanted {
-        if let Err(error) = place(&mut secret, &mut index, value, salvage, rng) {
+        if let Err(error) = place(&mut secret, &mut index, value, owner, salvage, now, rng) {
             refused.insert(value.key.clone(), error);
         }
     }
@@ -152,7 +166,7 @@ pub fn plan<R: CryptoRng + ?Sized>(
     let step = match existing {
         None => EscrowPlan::Create(Box::new(secret)),
         Some(existing) if *existing == secret => {
-            let mut held = Held::read(&secret, wanted)?;
+            let mut held = Held::read(&secret, wanted, owner)?;
             held.values.retain(|key, _| !refused.contains_key(key));
             EscrowPlan::Keep(held)
         }
@@ -162,6 +176,58 @@ pub fn plan<R: CryptoRng + ?Sized>(
         Some(_) => EscrowPlan::Replace(Box::new(secret)),
     };
     Ok(Planned { step, refused })
+}
+
+/// The escrow without what is settled of the entries that were picked up with it; `None` when nothing is to be written.
+///
+/// # Errors
+/// As for [`plan`].
+pub fn disinherit(
+    existing: &Secret,
+    owner: &Owner,
+    settled: &dyn Fn(&EntryId) -> bool,
+) -> Result<Option<Box<Secret>>, EscrowError> {
+    let ours = owner::made_for(&existing.metadata).is_some_and(|made_for| made_for.uid == owner.uid);
+    if !is_escrow_of(existing, owner) || !ours {
+        return Ok(None);
+    }
+    let mut index = read_index(existing)?;
+    let before = index.inherited.len();
+    index.inherited.retain(|entry| !settled(entry));
+    if index.inherited.len() == before {
+        return Ok(None);
+    }
+    may_be_changed(existing, owner)?;
+    let mut secret = Box::new(existing.clone());
+    stamp(&mut secret, &index, owner)?;
+    Ok(Some(secret))
+}
+
+/// Wanted values that the escrow has lost: it holds none, and none of another epoch was asked for. All of them where there is
+/// no escrow.
+///
+/// # Errors
+/// When its index cannot be read.
+pub fn lost(existing: Option<&Secret>, wanted: &[WantedValue]) -> Result<Vec<String>, EscrowError> {
+    let index = existing.map(read_index).transpose()?.unwrap_or_default();
+    let is_lost = |value: &&WantedValue| {
+        existing.is_none_or(|secret| stored(secret, &slot(&value.key)).is_none()) && same_epoch(&index, value)
+    };
+    Ok(wanted.iter().filter(is_lost).map(|value| value.key.clone()).collect())
+}
+
+/// Whether the value that is wanted is the one that the escrow had last, as far as its index knows.
+fn same_epoch(index: &Index, wanted: &WantedValue) -> bool {
+    index.keys.get(&wanted.key).is_none_or(|known| known.epoch == wanted.generate.epoch.unwrap_or(0))
+}
+
+/// When a value that the escrow holds is due to be made anew, if it ever is. One whose age is not known is taken for new when
+/// that is first asked.
+fn due(index: &Index, wanted: &WantedValue, owner: &Owner) -> Option<Timestamp> {
+    let every = wanted.generate.rotate_every.as_ref().map(GoDuration::get).filter(|every| !every.is_zero())?;
+    let made = index.keys.get(&wanted.key)?.made_at?;
+    let seed = format!("{}/{}", owner.uid, wanted.key);
+    Some(schedule::due(made, every, &wanted.generate.rotation_windows, &seed))
 }
 
 /// Whether a Secret is the escrow of a VaultSecret of this name, whatever its uid.
@@ -207,17 +273,20 @@ fn place<R: CryptoRng + ?Sized>(
     secret: &mut Secret,
     index: &mut Index,
     wanted: &WantedValue,
+    owner: &Owner,
     salvage: &BTreeMap<String, SecretValue>,
+    now: Timestamp,
     rng: &mut R,
 ) -> Result<(), GenerateError> {
     let epoch = wanted.generate.epoch.unwrap_or(0);
     let slot = slot(&wanted.key);
-    let known = index.keys.get(&wanted.key);
+    let same_epoch = same_epoch(index, wanted);
+    let is_due = wanted.arrived && due(index, wanted, owner).is_some_and(|at| at <= now);
     let current = stored(secret, &slot);
     let made = match &current {
-        Some(_) if known.is_none_or(|known| known.epoch == epoch) => None,
+        Some(_) if same_epoch && !is_due => None,
         Some(_) => Some(generate::generate(&wanted.generate, rng)),
-        None => match salvage.get(&wanted.key).filter(|value| !value.is_empty()) {
+        None => match salvage.get(&wanted.key).filter(|value| same_epoch && !value.is_empty()) {
             Some(value) => Some(Ok(value.clone())),
             None => Some(generate::generate(&wanted.generate, rng)),
         },
@@ -233,6 +302,13 @@ fn place<R: CryptoRng + ?Sized>(
             return Err(error);
         }
     };
+    let rotates = wanted.generate.rotate_every.as_ref().is_some_and(|every| !every.get().is_zero());
+    let known = index.keys.get(&wanted.key).and_then(|known| known.made_at);
+    let made_at = match (&made, known) {
+        (Some(_), _) => Some(now),
+        (None, None) if rotates => Some(now),
+        (None, known) => known,
+    };
     if let Some(value) = made {
         let data = secret.data.get_or_insert_default();
         if let Some(old) =
@@ -242,7 +318,7 @@ fn place<R: CryptoRng + ?Sized>(
         }
     }
     let slot = (slot != wanted.key).then_some(slot);
-    index.keys.insert(wanted.key.clone(), KeyIndex { epoch, entries, slot });
+    index.keys.insert(wanted.key.clone(), KeyIndex { epoch, entries, made_at, slot });
     Ok(())
 }
 

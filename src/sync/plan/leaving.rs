@@ -27,7 +27,8 @@ pub(super) fn leaving(facts: &Facts<'_>, row: &Row) -> Decision {
             Decision::Forget(Parting::Clean)
         }
         Seen::Present(sighting) if Some(sighting.began) >= not_before || blind => {
-            if made_anew(facts, row, sighting) {
+            // Taken over by another, or made anew: not ours any more.
+            if sighting.another.is_some() || made_anew(facts, row, sighting) {
                 Decision::Forget(Parting::Stranger)
             } else {
                 Decision::Delete
@@ -50,7 +51,9 @@ fn made_anew(facts: &Facts<'_>, row: &Row, sighting: &Sighting) -> bool {
     if row.unsettled_since().is_some() && row.claimed_at.is_some() && may_be_our_create(facts, row, sighting) {
         return false;
     }
-    let ours = row.remote_version.as_deref().and_then(|v| v.parse::<Timestamp>().ok());
+    // A version ends in the time of the write, where it has one: `<time>`, or `<number>@<time>`.
+    let written = row.remote_version.as_deref().and_then(|v| v.rsplit('@').next());
+    let ours = written.and_then(|time| time.parse::<Timestamp>().ok());
     matches!((sighting.created, ours), (Some(created), Some(ours)) if created > ours)
 }
 

@@ -1,6 +1,7 @@
 //! A cold start: 1,000 new VaultSecrets wait when the operator starts. Compared with a floor in the same run: a plain client that
 //! sends, at the same concurrency, only what cannot be left out: one read of the source, the intent, the create at the remote, the
-//! Secret, the outcome. Prints figures; nothing is asserted about time.
+//! Secret, the outcome. Each has an API server of its own, so that neither finds what the other has left. Prints figures; nothing
+//! is asserted about time.
 //!
 //! With `--large` one more round has 10,000 VaultSecrets (some minutes). `VAULTSECRET_OBJECTS` is another number of objects for
 //! the usual rounds, `VAULTSECRET_ROUNDS` another number of rounds.
@@ -89,7 +90,7 @@ async fn version(scene: &Scene) -> String {
 }
 
 async fn operator(objects: usize) -> Duration {
-    let scene = Scene::isolated("cold-operator", &["--log-level=warn"]).await;
+    let scene = Scene::alone("cold-operator", &["--log-level=warn"]).await;
     scene.operator.stop().await;
     let remote = waiting(&scene, objects).await;
     let from = version(&scene).await;
@@ -138,7 +139,7 @@ fn cpu_time(process: u32) -> Duration {
 
 /// The unavoidable requests, as the same account.
 async fn floor(objects: usize) -> Duration {
-    let scene = Scene::isolated("cold-floor", &["--log-level=warn"]).await;
+    let scene = Scene::alone("cold-floor", &["--log-level=warn"]).await;
     scene.operator.stop().await;
     let remote = waiting(&scene, objects).await;
     let kubeconfig = scene.cluster.namespaced_rights(scene.operator.system(), &scene.namespace).await;

@@ -44,6 +44,7 @@ impl Changes {
         match change {
             Change::Applied(vs) => {
                 let key = key_of(&vs);
+                self.ctx.objects.shown(&key, &vs);
                 let who = Waker::Object(key.clone());
                 if self.is_news(&who, &vs.metadata) {
                     self.ctx.refs.set(&who, pass::refs_of(&vs));

@@ -101,8 +101,9 @@ pub fn rows_of(ctx: &Context, key: &ConnectionKey) -> usize {
         .count()
 }
 
-/// Puts the ledgers of all VaultSecrets into the index, before anything is reconciled: who holds an entry has to be known before
-/// anybody claims it, also where the credentials that it was written with are gone.
+/// Puts the ledgers of all VaultSecrets into the index, and the names that they want, before anything is reconciled: who holds an
+/// entry, and who is the oldest that wants it, has to be known before anybody claims it, also where the credentials that it was
+/// written with are gone.
 pub fn index_all(ctx: &Context) {
     index(ctx, |_| true);
 }
@@ -116,7 +117,8 @@ pub fn index_objects_of(ctx: &Context, key: &ConnectionKey) {
 fn index(ctx: &Context, which: impl Fn(&VaultSecret) -> bool) {
     let now = ctx.clock.now();
     for vs in ctx.vault_secrets.all().iter().filter(|vs| which(vs)) {
-        let claims = ledger_claims(ctx, vs, now);
+        let object = key_of(vs);
+        let mut claims = ledger_claims(ctx, vs, now);
         if is_released(vs) {
             // It is done with, and held by somebody else's finalizer: what may still land is held for it, and nothing else.
             for claim in claims {
@@ -124,8 +126,18 @@ fn index(ctx: &Context, which: impl Fn(&VaultSecret) -> bool) {
                     ctx.entries.haunt(&claim.entry, claim.claimant, until);
                 }
             }
-        } else if !claims.is_empty() {
-            for freed in ctx.entries.set(&key_of(vs), claims) {
+            continue;
+        }
+        let mut wanted = pass::wanted_claims(ctx, vs, now);
+        wanted.retain(|want| !claims.iter().any(|held| held.entry == want.entry));
+        claims.append(&mut wanted);
+        if !claims.is_empty() {
+            let mut freed = ctx.entries.set(&object, claims);
+            if ctx.vault_secrets.get(&object).is_none() {
+                // It went just now, and was taken out of the index before it was put in.
+                freed.extend(ctx.entries.remove(&object, now));
+            }
+            for freed in freed {
                 ctx.wake.object(freed);
             }
         }

@@ -177,6 +177,16 @@ impl Objects {
         self.states.lock().unwrap_or_else(PoisonError::into_inner).remove(key).unwrap_or_default()
     }
 
+    /// The watch shows an object: what our own last write answered is not kept beside it, unless that is newer.
+    pub fn shown(&self, key: &ObjectKey, shown: &VaultSecret) {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = states.get_mut(key)
+            && state.latest.as_ref().is_some_and(|latest| !is_newer(&latest.metadata, &shown.metadata))
+        {
+            state.latest = None;
+        }
+    }
+
     /// Puts the state of an object back.
     pub fn put(&self, key: &ObjectKey, state: ObjectState) {
         self.states.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), state);

@@ -26,7 +26,7 @@ use crate::source::template::Templates;
 use crate::sync::ledger::Row;
 use crate::sync::transition;
 
-pub use claims::expects;
+pub use claims::{expects, wanted_claims};
 
 /// How long a call may have been under way when its process ended: a login, a retry and their timeouts. Longer is safer: it
 /// only means to watch the entry a while longer.

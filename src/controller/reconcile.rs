@@ -74,7 +74,10 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ObjectKey, shown: Arc<VaultSecr
     };
     ctx.metrics.reconcile("vaultsecret", outcome, began.elapsed());
     ctx.objects.put(key, state);
-    if ctx.vault_secrets.get(key).is_none() {
+    let shown = ctx.vault_secrets.get(key);
+    if let Some(shown) = &shown {
+        ctx.objects.shown(key, shown);
+    } else {
         // It went while this pass was under way, which has put back what had been cleaned up.
         for freed in ctx.entries.remove(key, ctx.clock.now()) {
             ctx.wake.object(freed);

@@ -43,9 +43,18 @@ impl Scene {
     /// A namespace with an operator of its own, which knows no other and has the rights of `deploy/namespaced`. It may be stopped
     /// and killed; `args` are added to its arguments.
     pub async fn isolated(prefix: &str, args: &[&str]) -> Self {
+        Self::isolated_in(Cluster::shared().await, prefix, args).await
+    }
+
+    /// The same in a cluster of its own.
+    pub async fn alone(prefix: &str, args: &[&str]) -> Self {
+        Self::isolated_in(Cluster::own(Options::default(), |_| {}).await, prefix, args).await
+    }
+
+    async fn isolated_in(cluster: Arc<Cluster>, prefix: &str, args: &[&str]) -> Self {
         let start =
             async |cluster: &Cluster, namespace: &str| Arc::new(Operator::namespaced(cluster, namespace, args).await);
-        Self::with(Cluster::shared().await, prefix, start).await
+        Self::with(cluster, prefix, start).await
     }
 
     /// A control plane of its own, whose parts may be stopped, with an operator for all namespaces. `adjust` sees each definition

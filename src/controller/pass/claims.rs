@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 
 use super::Pass;
-use crate::api::Reason;
+use super::rows::names_at;
+use crate::api::{Reason, VaultSecret};
+use crate::controller::context::Context;
 use crate::controller::desired::{self, Issue};
 use crate::controller::entries::{Claim, EntryId, Expects};
+use crate::controller::key_of;
+use crate::controller::route::Route;
 use crate::remote::DriftSignal;
 use crate::sync::conflict::{Claimant, Hold};
 use crate::sync::ledger::{EntryState, Row};
@@ -117,4 +122,31 @@ pub fn expects(row: &Row, signal: DriftSignal) -> Option<Expects> {
         EntryState::Leaving => None,
         _ => is_there,
     }
+}
+
+/// What an object wants by its spec alone, before its first pass through a connection that was just read.
+#[must_use]
+pub fn wanted_claims(ctx: &Context, vs: &VaultSecret, now: Timestamp) -> Vec<Claim> {
+    let key = key_of(vs);
+    let route = Route::find(ctx, &key, vs);
+    let Some(handle) = route.handle.as_ref().filter(|_| vs.metadata.deletion_timestamp.is_none()) else {
+        return Vec::new();
+    };
+    let claimant = Claimant {
+        created: vs.metadata.creation_timestamp.as_ref().map(|t| t.0),
+        uid: vs.uid().unwrap_or_default(),
+        name: key.to_string(),
+        hold: Hold::Named,
+        prefix: handle.prefix.as_deref().map_or(0, |p| desired::render_prefix(p, &key.namespace).len()),
+    };
+    let names = names_at(ctx, &route, handle, vs, &key.namespace).into_iter().flatten().filter_map(Result::ok);
+    let claim = |name: String| Claim {
+        entry: EntryId { remote: Arc::clone(&handle.remote.base), name: name.into() },
+        claimant: claimant.clone(),
+        connection: Arc::clone(&handle.display),
+        expects: None,
+        read_at: now,
+        lingers_until: None,
+    };
+    names.map(claim).collect()
 }

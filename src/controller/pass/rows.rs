@@ -4,9 +4,26 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Note, Pass, Want};
+use crate::api::VaultSecret;
+use crate::controller::connections::ConnectionHandle;
+use crate::controller::context::Context;
 use crate::controller::desired::{self, Issue, Naming, Prefix};
+use crate::controller::route::Route;
 use crate::controller::templates;
 use crate::sync::ledger::{EntryState, Row};
+
+/// Names at the remote of what a VaultSecret wants, in the order of its spec.
+pub(super) fn names_at(
+    ctx: &Context,
+    route: &Route,
+    handle: &ConnectionHandle,
+    vs: &VaultSecret,
+    namespace: &str,
+) -> Vec<Option<Result<String, Issue>>> {
+    let allows = |namespace: &str| route.allows(ctx, namespace);
+    let prefix = handle.prefix.as_deref().map(|template| Prefix { template, namespace, allows: &allows });
+    desired::names(&vs.spec, &Naming { rules: &handle.rules, prefix, connection: &handle.display })
+}
 
 impl Pass<'_> {
     /// Brings the keys of the spec and the rows of the ledger together: rows of keys that are gone are leaving, rows of another
@@ -27,16 +44,7 @@ impl Pass<'_> {
         }
         let names = match (&self.route.handle, deleting) {
             (_, true) => vec![None; self.vs.spec.data.len()],
-            (Some(handle), false) => {
-                let allows = |namespace: &str| self.route.allows(self.ctx, namespace);
-                let prefix = handle.prefix.as_deref().map(|template| Prefix {
-                    template,
-                    namespace: &self.key.namespace,
-                    allows: &allows,
-                });
-                let naming = Naming { rules: &handle.rules, prefix, connection: &handle.display };
-                desired::names(&self.vs.spec, &naming)
-            }
+            (Some(handle), false) => names_at(self.ctx, &self.route, handle, &self.vs, &self.key.namespace),
             (None, false) => return self.match_by_key(&display),
         };
         let mut taken = HashSet::new();

@@ -34,19 +34,24 @@ pub(crate) fn wanted(
 }
 
 fn seconds(text: &str) -> Option<Duration> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some((whole, part)) = text.split_once('.') {
+        // Not in the standard, and not hard to understand.
+        return (digits(whole) && digits(part)).then(|| limited(text.parse().unwrap_or(f64::INFINITY)));
     }
     // Digits that do not fit are a very long wait, not garbage.
-    Some(text.parse().map_or(LONGEST, Duration::from_secs).min(LONGEST))
+    digits(text).then(|| text.parse().map_or(LONGEST, Duration::from_secs).min(LONGEST))
+}
+
+fn limited(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).map_or(LONGEST, |wait| wait.min(LONGEST))
 }
 
 fn body_hint(hints: &[impl AsRef<str>], body: &Value) -> Option<Duration> {
-    hints
-        .iter()
-        .find_map(|place| body.pointer(place.as_ref())?.as_f64())
-        .filter(|seconds| *seconds >= 0.0)
-        .map(|seconds| Duration::try_from_secs_f64(seconds).map_or(LONGEST, |wait| wait.min(LONGEST)))
+    hints.iter().find_map(|place| match body.pointer(place.as_ref())? {
+        Value::String(text) => seconds(text.trim()),
+        number => number.as_f64().map(|number| if number < 0.0 { None } else { Some(limited(number)) })?,
+    })
 }
 
 /// The wait until an HTTP date, counted from the remote's own clock where it shows it; a date in the past asks for no

@@ -2,7 +2,8 @@
 
 use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use url::form_urlencoded;
 
 use super::bearer_value;
@@ -24,11 +25,11 @@ pub(crate) struct Keycloak {
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_seconds")]
     expires_in: Option<u64>,
     #[serde(default)]
     refresh_token: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_seconds")]
     refresh_expires_in: Option<u64>,
 }
 
@@ -104,6 +105,19 @@ impl Grant for Keycloak {
             refresh: refresh.map(|token| (SecretValue::from(token), lifetime)),
         })
     }
+}
+
+/// Seconds as a number of whatever kind, or as text. Anything else is not said: a token is of use without its lifetime.
+fn lenient_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_u64().or_else(|| whole(number.as_f64()?)),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    })
+}
+
+fn whole(seconds: f64) -> Option<u64> {
+    std::time::Duration::try_from_secs_f64(seconds).ok().map(|duration| duration.as_secs())
 }
 
 /// Credentials read from files often end in a line break that is no part of them.

@@ -141,10 +141,21 @@ async fn a_wait_is_understood_in_every_form_and_garbage_is_ignored(make: Make) {
         assert_eq!(wait(provider, Some("Mon, 23 Nov 2026 01:02:00 GMT"), &none, None), Some(120));
         assert_eq!(wait(provider, Some("Mon, 23 Nov 2026 03:00:05 GMT"), &none, Some(remote_clock)), Some(5));
         assert_eq!(wait(provider, Some("Mon, 23 Nov 2026 00:00:00 GMT"), &none, None), Some(0));
+        assert_eq!(wait(provider, Some("30.9"), &none, None), Some(30));
+        for same in [
+            "Monday, 23-Nov-26 01:02:00 GMT",
+            "Mon Nov 23 01:02:00 2026",
+            "Mon, 23 Nov 2026 01:02:00 +0000",
+            "Sun, 23 Nov 2026 01:02:00 GMT",
+        ] {
+            assert_eq!(wait(provider, Some(same), &none, None), Some(120), "{same}");
+        }
+        assert_eq!(wait(provider, Some("Tue Dec  1 01:00:00 2026"), &none, None), Some(8 * 24 * 3600));
         for never in ["99999999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"] {
             assert_eq!(wait(provider, Some(never), &none, None), Some(366 * 24 * 3600), "{never}");
         }
-        for garbage in ["", "soon", "-5", "1e9", "+5", "NaN", "Mon, 99 Nov 2026 00:00:00 GMT"] {
+        for garbage in ["", "soon", "-5", "1e9", "+5", "NaN", ".", "1.", ".5", "1.2.3", "Mon, 99 Nov 2026 00:00:00 GMT"]
+        {
             assert_eq!(wait(provider, Some(garbage), &none, None), None, "{garbage}");
         }
     }
@@ -160,6 +171,8 @@ async fn a_wait_is_understood_in_every_form_and_garbage_is_ignored(make: Make) {
     assert_eq!(wait(m, date, &none, None), Some(120));
     assert_eq!(wait(m, None, &json!({"error": {"details": {"retry_after": -1}}}), None), None);
     assert_eq!(wait(m, None, &json!({"error": {"details": {"retry_after": 1e300}}}), None), Some(366 * 24 * 3600));
+    assert_eq!(wait(m, None, &json!({"error": {"details": {"retry_after": "11"}}}), None), Some(11));
+    assert_eq!(wait(m, None, &json!({"error": {"details": {"retry_after": "soon"}}}), None), None);
     assert_eq!(wait(Provider::Kelvin, None, &newest, None), None);
 }
 

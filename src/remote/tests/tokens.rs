@@ -242,6 +242,30 @@ async fn the_realm_is_one_segment_of_the_path() {
     assert_eq!(server.seen()[0].target, "/auth/realms/my%20realm%2Fx/protocol/openid-connect/token");
 }
 
+/// A lifetime may be a number of any kind, or text, or nonsense: the token is good all the same.
+#[tokio::test]
+async fn a_lifetime_is_read_as_far_as_it_can_be() {
+    for (expires_in, logins) in [
+        (json!("3600"), 1),
+        (json!(3600.0), 1),
+        (json!(" 0 "), 2),
+        (json!(0.9), 2),
+        (json!(-5), 1),
+        (json!("soon"), 1),
+        (json!([]), 1),
+        (Value::Null, 1),
+    ] {
+        let body = json!({"access_token": "t", "expires_in": expires_in, "refresh_expires_in": "x"});
+        let server =
+            Server::start(move |seen| if seen.is_login() { answer(200, body.clone()) } else { raw(200, EMPTY) });
+        let server = server.await;
+        let remote = Make::BuiltIn.client(&server, service_account());
+        attempt(&remote, Operation::List).await.unwrap();
+        attempt(&remote, Operation::List).await.unwrap();
+        assert_eq!(server.logins(), logins, "{expires_in}");
+    }
+}
+
 conformance!(
     client_credentials_log_in_once_and_use_the_token,
     client_credentials_ask_for_a_new_token_when_the_old_one_ends,

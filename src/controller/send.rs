@@ -47,11 +47,20 @@ impl Pass<'_> {
     ///
     /// # Errors
     /// When the intent could not be written: nothing was sent.
-    pub async fn send(&mut self, mut due: Vec<Due>, turn: Turn, intent: &VaultSecretStatus) -> Result<Sent, SaveError> {
+    pub async fn send(
+        &mut self,
+        mut due: Vec<Due>,
+        mut turn: Turn,
+        intent: &VaultSecretStatus,
+    ) -> Result<Sent, SaveError> {
         let Some(handle) = due.first().map(|d| std::sync::Arc::clone(&d.handle)) else { return Ok(Sent::default()) };
         let client = handle.remote.client();
         // A login between intent and request would make the claim window longer than it has to be.
         if let Err(error) = client.prepare().await {
+            // A login is a call like any other: what the remote asks for in its answer holds for everybody who would go there.
+            if let Some(slot) = turn.take() {
+                slot.report(LaneOutcome::of::<()>(&Err(error.clone())));
+            }
             for one in &due {
                 self.note_failure(one, &error);
             }

@@ -165,6 +165,31 @@ async fn b21_kelvin_tokens_of_two_seconds() {
     }
 }
 
+/// A login is a call like any other (18): what its answer asks for holds for everything that would go there.
+#[tokio::test]
+async fn b18_kelvin_login_is_limited() {
+    let scene = Scene::new("b18-login").await;
+    let secret = scene.canary("credential");
+    let options = KelvinOptions { expires_in: 2, ..KelvinOptions::default() };
+    let remote = scene.watch(Remote::kelvin(options, &secret).await);
+    scene.connect_as("kelvin", &remote, json!({"probeInterval": "10m"})).await;
+    let synced = scene.synced_at(remote, json!({})).await;
+    let remote = &synced.remote;
+    // Nothing is due, so the token ends, and the write needs another.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    remote.faults().add(Fault::new(Action::retry_after(429, "10")).on(Op::Token).times(1));
+    let before = remote.requests().len();
+    let value = scene.canary("value");
+    scene.set_source("source", "value", &value).await;
+    scene.connection_is("kelvin", "RateLimited").await;
+    scene.remote_has(remote, &synced.entry, &value).await;
+    scene.ready("app").await;
+    let calls = remote.requests().split_off(before);
+    assert_eq!((calls[0].op, calls[0].status), (Op::Token, Some(429)), "{calls:#?}");
+    let pause = calls[1].at.duration_since(calls[0].at);
+    assert!(pause >= jiff::SignedDuration::from_secs(10), "{pause:#}: {calls:#?}");
+}
+
 /// A 401 that a new login does not mend: one login, one retry, and then the connection says so.
 #[tokio::test]
 async fn b21_kelvin_one_login_and_one_retry() {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Session;
 use super::client::{Answer, Body, Request, refused_here};
-use super::entry::{entry_segment, json, lenient_text, value_text};
+use super::entry::{entry_segment, id_not_known, json, lenient_id, lenient_text, value_text};
 use super::{
     CallError, DriftSignal, EntryRef, Listed, Listing, Operation, Pace, Provider, Remote, Written, spec, stamp,
 };
@@ -33,7 +33,7 @@ struct UpdateBody<'a> {
 /// `UserSecretResponse`, without its `masked_value`: that shows a part of the value, so it is not even read.
 #[derive(Deserialize)]
 struct UserSecret {
-    #[serde(default, deserialize_with = "lenient_text")]
+    #[serde(default, deserialize_with = "lenient_id")]
     id: Option<String>,
     #[serde(default, deserialize_with = "lenient_text")]
     name: Option<String>,
@@ -126,7 +126,7 @@ impl Remote for Dreadnode {
 
 /// The id, as it was received. Never the name: other routes share the id's place in the path.
 fn id_of(operation: Operation, entry: &EntryRef) -> Result<&str, CallError> {
-    let id = entry.id.as_deref().ok_or_else(|| refused_here(operation, "the entry's id is not known yet"))?;
+    let id = entry.id.as_deref().ok_or_else(|| id_not_known(operation))?;
     if matches!(id, "preset" | "presets") {
         return Err(refused_here(operation, "the entry's id is not one"));
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::client::{Body, refused_here};
-use super::{CallError, Operation};
+use super::{CallError, ErrorClass, Operation};
 use crate::value::SecretValue;
 
 /// A name or id as the segment of a path. Dots alone would walk up the path, encoded or not.
@@ -11,6 +11,16 @@ pub(crate) fn entry_segment(operation: Operation, segment: &str) -> Result<&str,
     match segment {
         "" | "." | ".." => Err(refused_here(operation, "the entry's name cannot stand in a path")),
         segment => Ok(segment),
+    }
+}
+
+/// An entry of ours whose create was acknowledged without its id. A list tells it, so an update is decided on again then; a delete
+/// is not taken for done.
+pub(crate) fn id_not_known(operation: Operation) -> CallError {
+    let error = refused_here(operation, "the entry's id is not known yet");
+    match operation {
+        Operation::Update => CallError { class: ErrorClass::Stale, ..error },
+        _ => error,
     }
 }
 
@@ -30,6 +40,15 @@ pub(crate) fn json(operation: Operation, body: &impl Serialize) -> Result<Body, 
 pub(crate) fn lenient_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match serde_json::Value::deserialize(deserializer)? {
         serde_json::Value::String(text) => Some(text),
+        _ => None,
+    })
+}
+
+/// The same for an id, which may be a number.
+pub(crate) fn lenient_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::String(text) => Some(text),
+        serde_json::Value::Number(number) => Some(number.to_string()),
         _ => None,
     })
 }

@@ -164,7 +164,7 @@ pub fn record(row: &mut Row, answer: &Answer<'_>) -> After {
         Outcome::Stale => {
             // Decided over again on the version as it is (C7); what is wanted has not changed.
             row.state = EntryState::Pending;
-            row.message = "somebody else wrote the entry meanwhile; it is looked at again".to_owned();
+            row.message = "it is looked at again before it is written".to_owned();
         }
         Outcome::Clean { message } => failed(row, answer.write, message),
         Outcome::Unknown { message } => {

@@ -139,6 +139,25 @@ async fn b22_answers_without_content(kind: Kind) {
     assert_eq!(remote.value(&synced.entry), None);
 }
 
+/// The id of a new entry was in an answer that could not be read, and the value changes before any list has shown it.
+#[tokio::test]
+async fn b22_dreadnode_change_before_the_id_is_known() {
+    let scene = Scene::new("b22-id").await;
+    let remote = scene.remote(Kind::Dreadnode).await;
+    scene.connect_as("dreadnode", &remote, json!({"probeInterval": "10m"})).await;
+    remote.faults().add(Fault::new(Action::NotJson(201)).on(Op::Create).times(1));
+    let synced = scene.synced_at(remote, json!({})).await;
+    let (lists, began) = (synced.remote.count(Op::List), std::time::Instant::now());
+    let value = scene.canary("value");
+    scene.set_source("source", "value", &value).await;
+    scene.remote_has(&synced.remote, &synced.entry, &value).await;
+    assert!(began.elapsed() < Duration::from_secs(30), "it took {:?}", began.elapsed());
+    scene.ready("app").await;
+    assert_eq!((synced.remote.count(Op::Create), synced.remote.count(Op::Update)), (1, 1));
+    assert!(synced.remote.count(Op::List) > lists, "a list tells the id");
+    nobody_is_blamed(&scene, "app").await;
+}
+
 async fn b22_delete_answer_lost(kind: Kind) {
     let scene = Scene::new("b22-delete").await;
     let remote = connect(&scene, kind).await;

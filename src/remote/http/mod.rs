@@ -23,7 +23,7 @@ use url::Url;
 
 use super::auth::Session;
 use super::client::{Answer, Http, Request, refused_here};
-use super::entry::value_text;
+use super::entry::{id_not_known, value_text};
 use super::{
     BuildError, CallError, DriftSignal, EntryRef, ErrorClass, Listing, Operation, Pace, Provider, Remote, RemoteConfig,
     Written,
@@ -123,6 +123,9 @@ impl Described {
         entry: &'a EntryRef,
     ) -> Result<Vec<(&'static str, &'a str)>, CallError> {
         let mut values = vec![("name", entry.name.as_str())];
+        if entry.id.is_none() && write.request.uses("id") {
+            return Err(id_not_known(operation));
+        }
         if let Some(id) = entry.id.as_deref().filter(|_| write.request.uses("id")) {
             if !self.description.rules.takes_id(id) {
                 return Err(refused_here(operation, "the entry's id is not one"));

@@ -119,6 +119,8 @@ async fn dreadnode_without_a_usable_id_sends_nothing(make: Make) {
         let error = remote.delete(&entry("X", id)).await.unwrap_err();
         assert_eq!((error.class, error.certainty()), (ErrorClass::Invalid, Certainty::Clean), "{id:?}");
     }
+    let error = remote.update(&entry("X", None), &"v".into()).await.unwrap_err();
+    assert_eq!((error.class, error.certainty()), (ErrorClass::Stale, Certainty::Clean), "a list tells the id");
     assert!(server.seen().is_empty());
 }
 

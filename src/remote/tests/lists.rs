@@ -162,6 +162,13 @@ async fn an_empty_list_is_a_list(make: Make) {
     }
 }
 
+#[tokio::test]
+async fn dreadnode_ids_may_be_numbers() {
+    let server = Server::answering(200, json!({"secrets": [{"name": "A", "id": 17}], "total": 1})).await;
+    let listing = Make::BuiltIn.client(&server, access(Provider::Dreadnode)).list(no_pace()).await.unwrap();
+    assert_eq!(listing.entries[0].id.as_deref(), Some("17"));
+}
+
 async fn dreadnode_names_are_listed_as_they_are_matched(make: Make) {
     let server = Server::answering(200, json!({"secrets": [{"name": "my_key", "id": "1"}], "total": 1})).await;
     let listing = make.client(&server, access(Provider::Dreadnode)).list(no_pace()).await.unwrap();
@@ -177,6 +184,14 @@ fn stamps_of_one_instant_are_equal_whatever_their_spelling() {
         assert_eq!(canonical(stamp), canonical(same[0]), "{stamp}");
     }
     assert_ne!(canonical("2026-04-15T12:00:00.000001Z"), canonical(same[0]));
+    let fine = [
+        "2026-04-15T12:00:00.123456789999Z",
+        "2026-04-15T14:00:00.123456789123456+02:00",
+        "2026-04-15T12:00:00.1234567891",
+    ];
+    for stamp in fine {
+        assert_eq!(canonical(stamp).as_deref(), Some("2026-04-15T12:00:00.123456789Z"), "{stamp}");
+    }
     for opaque in ["7", "v12", "2026", "20260415", "etag-\"x\""] {
         assert_eq!(canonical(opaque).as_deref(), Some(opaque));
         assert_eq!(instant(opaque), None);

@@ -43,8 +43,7 @@ pub struct RunArgs {
 
     /// Work only while this replica leads, by a Lease in the operator's namespace. Without it, run one replica
     #[arg(long, env = "VAULTSECRET_LEADER_ELECT", value_name = "BOOL", value_parser = BoolishValueParser::new(),
-        action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "true")]
+        action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value = "true")]
     pub leader_elect: bool,
 
     /// How long a replica leads after it renewed its lease last: another takes over that long after a crash. At least twice the
@@ -229,6 +228,8 @@ mod tests {
     fn leader_elect_is_a_switch_and_a_value() {
         assert!(parse(&["--leader-elect"]).expect("a switch").leader_elect);
         assert!(parse(&["--leader-elect=true"]).expect("a value").leader_elect);
+        assert!(!parse(&["--leader-elect", "false", "--workers=4"]).expect("a value").leader_elect);
+        assert!(parse(&["--leader-elect", "--workers=4"]).expect("a switch").leader_elect);
         assert!(parse(&["--leader-elect=perhaps"]).is_err());
     }
 

@@ -10,6 +10,7 @@ pub mod connections;
 pub mod context;
 pub mod credentials;
 pub mod deadline;
+pub mod definitions;
 pub mod desired;
 pub mod entries;
 pub mod events;

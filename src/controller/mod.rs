@@ -1,5 +1,6 @@
 //! The controllers: watches come in, objects and connections are reconciled.
 
+pub mod adoption;
 pub mod approval;
 pub mod backoff;
 pub mod changes;

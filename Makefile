@@ -1,7 +1,7 @@
 # `make help` lists what there is; nothing else has to be known to work on this repository.
 
 CARGO ?= cargo
-# More arguments for cargo test: `make test ARGS=lifecycle`, `make test ARGS='-- --nocapture'`.
+# More arguments: `make test ARGS=lifecycle`, `make test ARGS='-- --nocapture'`, `make demo ARGS=--keep`.
 ARGS ?=
 # Tests against the API server wait more than they compute, so many run at one time.
 THREADS ?= 16
@@ -12,16 +12,26 @@ CRDS := vaultsecrets.yaml vaultconnections.yaml clustervaultconnections.yaml
 DEVKIT := $(CARGO) run --quiet --package devkit --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit bench controlplane remotes fmt lint docs generate check-generated deny clean
+.PHONY: help tools demo test test-unit bench controlplane serve remotes fmt lint docs generate check-generated deny clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## See the whole thing work: API server, three remotes, operator, examples, trouble and repair
-	$(CARGO) build --bin vaultsecret
-	$(DEVKIT) demo
+# Said before minutes are spent on building what does not need it.
+tools: ## Check that Rust, a C compiler and Go are there
+	@command -v $(CARGO) >/dev/null || { echo 'Rust is missing: install it by rustup, https://rustup.rs' >&2; exit 1; }
+	@command -v cc >/dev/null || { echo 'a C compiler is missing (cc): install gcc or clang' >&2; exit 1; }
+	@command -v go >/dev/null || test -n "$$KUBEBUILDER_ASSETS" || \
+	    ls "$${XDG_CACHE_HOME:-$$HOME/.cache}"/vaultsecret-devkit/controlplane-*/kube-apiserver >/dev/null 2>&1 || { \
+	    echo 'Go is missing: the API server for tests and demo is built with it the first time. Install Go' \
+	         "$$(awk '$$1 == "go" { print $$2 }' devkit/controlplane/go.mod) or newer, https://go.dev/dl/, or let" \
+	         'KUBEBUILDER_ASSETS name a folder with etcd, kube-apiserver and kube-controller-manager' >&2; exit 1; }
 
-test: test-unit ## Run every test: the pure ones first, then those against a real API server (ARGS=... for cargo test)
+demo: tools ## See the whole thing work: API server, three remotes, operator, examples, trouble and repair (ARGS=--keep)
+	$(CARGO) build --bin vaultsecret
+	$(DEVKIT) demo $(ARGS)
+
+test: tools test-unit ## Run every test: the pure ones first, then those against a real API server (ARGS=... for cargo test)
 	@$(DEVKIT) controlplane >/dev/null
 	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --workspace --no-fail-fast --test '*' $(ARGS)
 	$(CARGO) test --workspace --doc $(ARGS)
@@ -29,15 +39,18 @@ test: test-unit ## Run every test: the pure ones first, then those against a rea
 test-unit: ## Run the tests that need no API server
 	$(CARGO) test --workspace --no-fail-fast --lib --bins $(ARGS)
 
-bench: ## Measure latency and cold start of the optimised operator against a real API server; prints figures
+bench: tools ## Measure latency and cold start of the optimised operator against a real API server; prints figures
 	@$(DEVKIT) controlplane >/dev/null
 	$(CARGO) bench --bench latency --bench cold_start
 
-controlplane: ## Print the folder with kube-apiserver, etcd and kubectl (make -s controlplane); builds them the first time
-	$(DEVKIT) controlplane
+controlplane: tools ## Print the folder with kube-apiserver, etcd and kubectl (make -s controlplane); builds them the first time
+	@$(DEVKIT) controlplane
 
-remotes: ## Serve stand-ins for the three remotes on loopback until Ctrl-C
-	$(DEVKIT) remotes
+serve: tools ## Run an API server until Ctrl-C and print its kubeconfig, to try the operator by hand
+	@$(DEVKIT) controlplane --serve
+
+remotes: ## Serve stand-ins for the three remotes on loopback until Ctrl-C (ARGS='--kelvin-port 9001')
+	@$(DEVKIT) remotes $(ARGS)
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

@@ -1,5 +1,7 @@
 //! Wiring only: client, key ring, watches, workers, server; one token ends them all.
 
+mod gates;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::cli::run::RunArgs;
 use crate::clock::Clock;
 use crate::controller::changes::Changes;
 use crate::controller::context::{Context, Settings};
+use crate::controller::definitions::Definitions;
 use crate::controller::events::Events;
 use crate::controller::guard::Guarded;
 use crate::controller::keys::Wake;
@@ -28,33 +31,11 @@ use crate::controller::{connection, reconcile, scrape, sealing, watch_metadata, 
 use crate::keyring;
 use crate::leader::{Candidate, Leadership};
 use crate::metrics::Metrics;
-use crate::server::{Gate, Readiness, Server};
+use crate::server::{Readiness, Server};
+use gates::Gates;
 
 /// How long what is in flight may take when the process ends: a request's longest timeout and the writing of its outcome.
 const END_LIMIT: Duration = Duration::from_secs(25);
-
-/// What has to hold before the operator does its work.
-struct Gates {
-    readiness: Arc<Readiness>,
-    api_server: Gate,
-    key_ring: Gate,
-    vault_secrets: Gate,
-    connections: Gate,
-    references: Gate,
-}
-
-impl Gates {
-    fn new(readiness: &Arc<Readiness>) -> Self {
-        Self {
-            readiness: Arc::clone(readiness),
-            api_server: readiness.gate("api server reached"),
-            key_ring: readiness.gate("key ring loaded"),
-            vault_secrets: readiness.gate("vaultsecrets listed"),
-            connections: readiness.gate("connections listed"),
-            references: readiness.gate("references listed"),
-        }
-    }
-}
 
 /// Runs the operator until SIGTERM or SIGINT.
 ///
@@ -293,9 +274,10 @@ async fn start_up(
 /// whether everything was listed before the end.
 async fn watch_all(ctx: &Arc<Context>, gates: &Gates, end: &CancellationToken) -> bool {
     let changes = Changes::new(Arc::clone(ctx));
+    let definitions = Arc::new(Definitions::new(gates.definitions.clone()));
     let on_objects = Arc::clone(&changes);
-    let objects =
-        spawn_watches(ctx, &ctx.vault_secrets, move |change: Change<VaultSecret>| on_objects.object(change), end);
+    let on = move |change: Change<VaultSecret>| on_objects.object(change);
+    let objects = spawn_watches(ctx, &ctx.vault_secrets, on, &definitions, end);
     if !all_listed(objects, end).await {
         return false;
     }
@@ -305,6 +287,7 @@ async fn watch_all(ctx: &Arc<Context>, gates: &Gates, end: &CancellationToken) -
         ctx,
         &ctx.vault_connections,
         move |change| on_connections.connection(ConnectionKind::VaultConnection, change, |c| c.spec.connection.clone()),
+        &definitions,
         end,
     );
     if !all_listed(connections, end).await {
@@ -325,12 +308,14 @@ async fn watch_all(ctx: &Arc<Context>, gates: &Gates, end: &CancellationToken) -
                 );
             },
             listed,
+            Arc::clone(&definitions),
             end.clone(),
         ));
         if !all_listed((cluster, 1), end).await {
             return false;
         }
     }
+    definitions.all_listed();
     gates.connections.pass();
     let (listed, references) = mpsc::unbounded_channel();
     let mut count = watch_metadata::spawn_refs(ctx, &listed, end) + 1;
@@ -346,11 +331,12 @@ async fn watch_all(ctx: &Arc<Context>, gates: &Gates, end: &CancellationToken) -
     true
 }
 
-/// Watches a kind in every namespace that the operator works in.
+/// Watches a kind in every namespace of the operator's.
 fn spawn_watches<K>(
     ctx: &Arc<Context>,
     store: &Arc<Store<K>>,
     on: impl Fn(Change<K>) + Clone + Send + Sync + 'static,
+    definitions: &Arc<Definitions>,
     end: &CancellationToken,
 ) -> (mpsc::UnboundedReceiver<()>, usize)
 where
@@ -374,7 +360,8 @@ where
             Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
             None => Api::all(ctx.client.clone()),
         };
-        tokio::spawn(watch(api, place, Arc::clone(store), on.clone(), listed.clone(), end.clone()));
+        let (definitions, listed) = (Arc::clone(definitions), listed.clone());
+        tokio::spawn(watch(api, place, Arc::clone(store), on.clone(), listed, definitions, end.clone()));
     }
     (receiver, count)
 }
@@ -387,6 +374,5 @@ async fn all_listed((mut listed, count): (mpsc::UnboundedReceiver<()>, usize), e
             () = end.cancelled() => return false,
         }
     }
-    // Later lists of the same watches are sent to nobody.
-    true
+    true // Later lists of the same watches are sent to nobody.
 }

@@ -101,7 +101,7 @@ impl Readiness {
     }
 
     /// The answer to `/readyz`: closed gates with their reasons, or with `verbose` all gates.
-    fn report(&self, verbose: bool) -> (bool, String) {
+    pub(crate) fn report(&self, verbose: bool) -> (bool, String) {
         if let Some(leader) = self.leader() {
             return (true, format!("[+] standing by: {leader} leads\nready\n"));
         }

@@ -12,17 +12,19 @@ use super::value::TemplateText;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// Default: the name of the VaultSecret.
+    /// Name of the Secret. Default: the name of the VaultSecret. A Secret that values come from cannot be the target too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: Option<String>,
-    /// Default: Owner.
+    /// Whose the Secret is. Owner: made by the operator, and goes with the VaultSecret. Orphan: made by the operator, and stays.
+    /// Merge: somebody else's, in which only our keys are written. None: there is no Secret. Default: Owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation_policy: Option<CreationPolicy>,
-    /// Default: AfterPush.
+    /// When the Secret shows a set of values. AfterPush: once the remote has acknowledged all of them; until then the last
+    /// complete set stays. Immediately: at once. Default: AfterPush.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
     /// Type of the Secret. Default: Opaque. A change replaces the Secret.
@@ -93,7 +95,7 @@ pub enum When {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RestartTarget {
-    /// Its kind.
+    /// Its kind: Deployment, StatefulSet, DaemonSet, or Rollout where Argo Rollouts is installed.
     pub kind: RestartKind,
     /// Its name.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]

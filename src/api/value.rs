@@ -88,16 +88,16 @@ pub struct Generate {
     /// A private key on an elliptic curve, in PKCS#8 PEM form. Another key has its public half: `template: "{{ KEY | public_key }}"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ec_key: Option<EcKey>,
-    /// Another number asks for another value. Nothing but this and `rotateEvery` does.
+    /// Another number asks for another value. Nothing but this and `rotateEvery` does. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub epoch: Option<i64>,
-    /// Makes the value anew at this interval, up to a tenth earlier. At least 10s; 0 or absent: off.
+    /// Makes the value anew at this interval, such as 720h, up to a tenth earlier. At least 10s; 0: off. Default: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(\\\\.[0-9]+)?(ns|us|ms|s|m|h))+$|^0$') && (duration(self) == duration('0s') || duration(self) >= duration('10s'))").message("must be a duration of at least 10s, such as 720h, or 0 for off"))]
     #[schemars(length(max = 32))]
     pub rotate_every: Option<GoDuration>,
-    /// When `rotateEvery` may make a value anew, in UTC. None: at any time. A new `epoch` does not wait for them.
+    /// When `rotateEvery` may make a value anew, in UTC. A new `epoch` does not wait for them. Default: at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub rotation_windows: Vec<RotationWindow>,
@@ -110,7 +110,7 @@ pub struct Generate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RotationWindow {
-    /// Days on which it opens. None: every day.
+    /// Days on which it opens: Mon, Tue, Wed, Thu, Fri, Sat, Sun. Default: every day.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 7))]
     pub days: Vec<Day>,
@@ -139,28 +139,29 @@ pub enum Day {
 /// Policy of a generated password; the fields of the External Secrets Operator's generator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.allowRepeat) && !self.allowRepeat && has(self.digits) && self.digits > 10)").message("there are 10 different digits; set allowRepeat: true or lower digits"))]
 #[x_kube(validation = Rule::new("(has(self.digits) ? self.digits : 0) + (has(self.symbols) ? self.symbols : 0) <= (has(self.length) ? self.length : 24)").message("digits and symbols together must not be more than length"))]
 pub struct Password {
     /// Number of characters. Default: 24.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub length: Option<u32>,
-    /// How many of them are digits. Default: a quarter.
+    /// How many of them are digits. Default: a quarter; at most 10 where no character may come twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1024))]
     pub digits: Option<u32>,
-    /// How many of them are symbols. Default: a quarter.
+    /// How many of them are symbols. Default: a quarter; at most as many as there are where no character may come twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1024))]
     pub symbols: Option<u32>,
-    /// The symbols to choose from.
+    /// The symbols to choose from. Default: `~!@#$%^&*()_+`, a backquote, and `-={}|[]\:"<>?,./`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub symbol_characters: Option<String>,
     /// Without upper-case letters. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_upper: Option<bool>,
-    /// Whether a character may come twice. Default: false, as in ESO.
+    /// Whether a character may come twice. Default: false as in ESO, as long as there are enough different ones; then true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_repeat: Option<bool>,
 }
@@ -177,7 +178,8 @@ pub struct Bytes {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4096))]
     pub length: Option<u32>,
-    /// How they become text. Default: Base64.
+    /// How they become text. Base64: standard alphabet, padded. Base64Url: URL-safe alphabet, not padded. Hex: lower-case
+    /// hexadecimal. Default: Base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<BytesEncoding>,
 }
@@ -187,14 +189,14 @@ pub struct Bytes {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.keySize) || (has(self.keyType) && self.keyType == 'rsa')").message("keySize is for keyType rsa; an ed25519 key has one size"))]
 pub struct SshKey {
-    /// Kind of key. Default: ed25519.
+    /// Kind of key. ed25519: short, fast, taken everywhere today. rsa: for servers that take nothing else. Default: ed25519.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_type: Option<SshKeyType>,
     /// Bits of an RSA key: 2048, 3072 or 4096. Default: 3072.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self in [2048, 3072, 4096]").message("must be 2048, 3072 or 4096"))]
     pub key_size: Option<u32>,
-    /// Comment at the end of the public half.
+    /// Comment at the end of the public half. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255), regex(pattern = r"^[ -~]*$"))]
     pub comment: Option<String>,
@@ -225,7 +227,7 @@ pub struct RsaKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EcKey {
-    /// The curve. Default: P256.
+    /// The curve. P256: NIST P-256 (ES256). P384: NIST P-384 (ES384). Default: P256.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub curve: Option<Curve>,
 }

@@ -49,19 +49,23 @@ pub struct VaultSecretSpec {
     /// The values, each with the key that it has in the projected Secret.
     #[schemars(length(min = 1, max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
     pub data: Vec<DataEntry>,
-    /// The Secret that shows the values to workloads.
+    /// The Secret that shows the values to workloads. Default: one of the VaultSecret's name, which belongs to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
-    /// What happens when an entry of that name exists already and is not ours. Default: Refuse.
+    /// What happens when an entry of that name exists already and is not ours. Refuse: nothing is written. TakeOver: it is
+    /// overwritten, and ours from then on. Default: Refuse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adoption_policy: Option<AdoptionPolicy>,
-    /// What happens at the remote when an entry, or the whole VaultSecret, goes. Default: Retain.
+    /// What happens at the remote when an entry, or the whole VaultSecret, goes. Retain: the entry stays. Delete: it is deleted.
+    /// Default: Retain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
-    /// What happens when somebody else changes or removes an entry. Default: Reassert.
+    /// What happens when somebody else changes or removes an entry. Reassert: our value is written again. Report: it is said,
+    /// and left so. Default: Reassert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_policy: Option<DriftPolicy>,
-    /// Pushes every value again at this interval, for a remote that shows no change at all. At least 5s; 0 or absent: off.
+    /// Pushes every value again at this interval, such as 24h, for a remote that shows no change at all. At least 5s; 0: off.
+    /// Default: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+(\\\\.[0-9]+)?(ns|us|ms|s|m|h))+$|^0$') && (duration(self) == duration('0s') || duration(self) >= duration('5s'))").message("must be a duration of at least 5s, such as 24h, or 0 for off"))]
     #[schemars(length(max = 32))]
@@ -70,7 +74,7 @@ pub struct VaultSecretSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"]))]
     pub rollout_restart_targets: Vec<RestartTarget>,
-    /// Stops writing. Does not stop deletion.
+    /// Stops writing. Does not stop deletion. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }
@@ -79,7 +83,8 @@ pub struct VaultSecretSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionRef {
-    /// Default: VaultConnection, in the same namespace.
+    /// VaultConnection: one in the same namespace. ClusterVaultConnection: one for every namespace that it allows. Default:
+    /// VaultConnection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<ConnectionKind>,
     /// Name of the connection.
@@ -126,7 +131,8 @@ pub struct DataEntry {
     /// Whether the value goes into the Secret. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<bool>,
-    /// How the bytes become text for the remote. Default: UTF8, which refuses bytes that are not UTF-8.
+    /// How the bytes become text for the remote. UTF8: as they are, and bytes that are not UTF-8 are refused. Base64: standard
+    /// alphabet, padded. Base64Url: URL-safe alphabet, not padded. The Secret shows the bytes themselves. Default: UTF8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
 }

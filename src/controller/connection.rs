@@ -148,6 +148,8 @@ async fn go_on(
         freeze: Arc::clone(&note),
         adopting: adopting(ctx, &shown, &mut status, before.as_deref()),
         remote,
+        credential: credentials::whereabouts(&shown.spec, shown.credentials_namespace(ctx)).into(),
+        host: credentials::host(&shown.spec).into(),
         made_from,
         key: key.clone(),
     });
@@ -178,6 +180,8 @@ async fn blocked(
             blocked: Some((reason, message.clone())),
             freeze: Arc::clone(&before.freeze),
             adopting: before.adopting.clone(),
+            credential: Arc::clone(&before.credential),
+            host: Arc::clone(&before.host),
             made_from: Vec::new(),
         });
         let changed = before.blocked != handle.blocked || before.generation != handle.generation;
@@ -255,7 +259,7 @@ async fn publish(
                 freeze.token
             ),
         ),
-        None => handle.remote.condition(),
+        None => handle.condition(),
     };
     status.provider = Some(handle.rules.provider().name().to_owned());
     status.capabilities = Some(crate::api::connection::Capabilities {

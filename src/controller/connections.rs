@@ -49,6 +49,10 @@ pub struct ConnectionHandle {
     pub freeze: Arc<Mutex<Option<FreezeNote>>>,
     /// A one-time adoption for all VaultSecrets of the connection.
     pub adopting: Option<Arc<Adopting>>,
+    /// Where the credential is, for a person who has to mend it; empty where it is in no Secret.
+    pub credential: Arc<str>,
+    /// The host that it goes to, or several.
+    pub host: Arc<str>,
     /// Versions of the Secrets and ConfigMaps that it was made from.
     pub made_from: Vec<(Ref, Known)>,
 }
@@ -116,7 +120,27 @@ impl ConnectionHandle {
     /// Why nothing may be sent through the connection, if so: a freeze is not told here.
     #[must_use]
     pub fn not_ready(&self) -> Option<(ConnectionReason, String)> {
-        self.blocked.clone().or_else(|| self.remote.not_ready())
+        self.blocked.clone().or_else(|| self.remote.not_ready().map(|told| self.placed(told)))
+    }
+
+    /// What the connection's condition says of the remote.
+    #[must_use]
+    pub fn condition(&self) -> (ConnectionReason, String) {
+        self.placed(self.remote.condition())
+    }
+
+    /// Says where to look. The remote itself does not know it: several connections may share one.
+    fn placed(&self, (reason, text): (ConnectionReason, String)) -> (ConnectionReason, String) {
+        let text = match reason {
+            ConnectionReason::AuthenticationFailed | ConnectionReason::PermissionDenied
+                if !self.credential.is_empty() =>
+            {
+                format!("{text}; the credential is in {}", self.credential)
+            }
+            ConnectionReason::Unreachable => format!("{}: {text}", self.host),
+            _ => text,
+        };
+        (reason, text)
     }
 }
 

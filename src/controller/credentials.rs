@@ -115,6 +115,39 @@ pub fn refs(spec: &ConnectionSpec, namespace: &str) -> Vec<Ref> {
     refs
 }
 
+/// Where the credential itself is, as a person would look for it: `Secret "kelvin" in namespace shop, keys id and secret`.
+#[must_use]
+pub fn whereabouts(spec: &ConnectionSpec, namespace: &str) -> String {
+    let mut places: Vec<(&str, Vec<&str>)> = Vec::new();
+    for of in access::key_refs(spec) {
+        match places.iter_mut().find(|(name, _)| *name == of.name) {
+            Some((_, keys)) => keys.push(&of.key),
+            None => places.push((&of.name, vec![&of.key])),
+        }
+    }
+    let place = |(name, keys): &(&str, Vec<&str>)| {
+        let word = if keys.len() == 1 { "key" } else { "keys" };
+        format!("Secret {name:?} in namespace {namespace}, {word} {}", keys.join(" and "))
+    };
+    places.iter().map(place).collect::<Vec<_>>().join("; ")
+}
+
+/// The host that requests go to; where logins go to others, those too.
+#[must_use]
+pub fn host(spec: &ConnectionSpec) -> String {
+    let own = access::url(spec).or_else(|| spec::default_url(access::provider(spec)?));
+    let others = spec.http.iter().filter_map(|http| http.auth.as_ref()).flat_map(HttpAuthSpec::other_urls);
+    let mut hosts: Vec<String> = Vec::new();
+    for url in own.into_iter().chain(others).filter_map(|url| url::Url::parse(url).ok()) {
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let host = format!("{}{port}", url.host_str().unwrap_or_default());
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    hosts.join(" or ")
+}
+
 /// How often the list is read; `None` when that is switched off.
 #[must_use]
 pub fn interval(spec: &ConnectionSpec) -> Option<Duration> {

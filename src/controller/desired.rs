@@ -183,7 +183,13 @@ fn name(entry: &DataEntry, naming: &Naming<'_>) -> Result<String, Issue> {
     let prefix = naming.prefix.as_ref().map(|p| render_prefix(p.template, p.namespace)).unwrap_or_default();
     let full = format!("{prefix}{wanted}");
     naming.rules.check_name(&full).map_err(|error| {
-        Issue::new(Reason::NameRefused, format!("key {key}, entry {full:?} at {}: {error}", naming.connection))
+        // `remoteName` is what comes after the prefix; where a prefix itself is refused, no name mends it.
+        let name = error.suggestion.as_deref().and_then(|name| name.strip_prefix(&*naming.rules.stored_name(&prefix)));
+        let advice = match name.filter(|name| !name.is_empty()) {
+            Some(name) => format!("set remoteName: {name} ({})", error.rule),
+            None => error.to_string(),
+        };
+        Issue::new(Reason::NameRefused, format!("key {key}, entry {full:?} at {}: {advice}", naming.connection))
     })?;
     let stored = naming.rules.stored_name(&full);
     if let Some((namespace, other)) = naming.prefix.as_ref().and_then(|p| p.longer(naming.rules, &stored)) {
@@ -227,10 +233,15 @@ mod tests {
         let issue = refused[0].clone().unwrap().unwrap_err();
         assert_eq!(issue.reason, Reason::NameRefused);
         assert!(
-            issue.message.contains("STRIPE_API_KEY") && issue.message.contains("stripe-api-key"),
+            issue.message.contains("STRIPE_API_KEY") && issue.message.contains("set remoteName: stripe-api-key ("),
             "{}",
             issue.message
         );
+        // The prefix is none of the name's.
+        let prefix = Some(Prefix { template: "{{ namespace }}-", namespace: "shop", allows: &|_| false });
+        let refused = names(&spec(&[("API_KEY", None)]), &Naming { prefix, ..naming(&KELVIN) });
+        let message = refused[0].clone().unwrap().unwrap_err().message;
+        assert!(message.contains("\"shop-API_KEY\"") && message.contains("set remoteName: api-key ("), "{message}");
     }
 
     #[test]

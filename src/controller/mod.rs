@@ -1,5 +1,6 @@
 //! The controllers: watches come in, objects and connections are reconciled.
 
+pub mod adoption;
 pub mod approval;
 pub mod backoff;
 pub mod changes;
@@ -10,6 +11,7 @@ pub mod connections;
 pub mod context;
 pub mod credentials;
 pub mod deadline;
+pub mod definitions;
 pub mod desired;
 pub mod entries;
 pub mod events;

@@ -9,10 +9,11 @@ use super::desired::Issue;
 use super::pass::Pass;
 use super::project::Projection;
 use super::reconcile::ReconcileError;
-use super::report::{self, Findings};
+use super::refs::{Known, Ref};
+use super::report::{self, Findings, Kept};
 use super::save::SaveError;
 use crate::api::Reason;
-use crate::api::vault_secret::{CreationPolicy, VaultSecretStatus};
+use crate::api::vault_secret::{CreationPolicy, TargetStatus, VaultSecretStatus, When};
 use crate::remote::DriftSignal;
 use crate::sync::conflict::{Claimant, Hold};
 use crate::sync::ledger::EntryState;
@@ -139,11 +140,24 @@ fn findings(pass: &Pass<'_>, projection: &Projection) -> Findings {
         push,
         target: projection.issue.clone(),
         projected: projection.done,
+        kept: kept(pass),
+        at_once: pass.vs.spec.when() == When::Immediately,
         no_target: pass.vs.spec.creation_policy() == CreationPolicy::None,
         presence,
         connection: pass.vs.spec.connection_ref.display(),
         total: u32::try_from(total).unwrap_or(u32::MAX),
         unknown,
+    }
+}
+
+/// What the target holds as it is.
+fn kept(pass: &Pass<'_>) -> Kept {
+    let recorded = pass.vs.status.as_ref().and_then(|s| s.target.as_ref()).filter(|t| !t.name.is_empty());
+    let there = |t: &&TargetStatus| pass.ctx.refs.known(&Ref::secret(&pass.key.namespace, &t.name)) != Known::Gone;
+    match recorded.filter(there) {
+        Some(_) => Kept::LastSet,
+        None if pass.vs.spec.creation_policy() == CreationPolicy::Merge => Kept::NoKeys,
+        None => Kept::NoSecret,
     }
 }
 

@@ -8,6 +8,7 @@ use super::desired::Issue;
 use super::fields;
 use super::pass::{Note, Pass, Want};
 use super::refs::{Known, Ref};
+use super::route::source_is_target;
 use super::templates;
 use super::values::{Values, known_version};
 use crate::api::Reason;
@@ -45,9 +46,12 @@ impl Pass<'_> {
         known == Known::At(recorded.resource_version.as_str().into()) && recorded.made_from == self.made_from(None)
     }
 
-    /// What is wrong with the templates of the target, whatever the values are.
+    /// What is wrong with the target and its templates, whatever the values are.
     #[must_use]
     pub fn target_refusal(&self) -> Option<Issue> {
+        if let Some(text) = source_is_target(&self.vs, &self.key.name) {
+            return Some(Issue::new(Reason::TargetConflict, text));
+        }
         self.templates.target_refusal().map(|(key, error)| templates::target_issue(key, error))
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 
+use super::adoption::{adoption_done, mark_adoption};
 use super::backoff::{self, jittered};
 use super::choose::{Choice, Due, choose, look_again_at_interval, pending_annotation};
 use super::context::Context;
@@ -18,7 +19,7 @@ use super::route::Route;
 use super::save::SaveError;
 use super::values::{self, ReadError, Values, is_unchanged};
 use super::worker::NEVER;
-use crate::api::vault_secret::{DeletionPolicy, VaultSecretStatus};
+use crate::api::vault_secret::DeletionPolicy;
 use crate::api::{Reason, VaultSecret, names};
 use crate::remote::lane::ObjectKey;
 use crate::sync::plan::after;
@@ -165,7 +166,7 @@ async fn run(
     let deleted = choice.due.iter().filter(|due| due.write == Write::Delete).map(|due| due.row);
     values::give_up(&pass, forgotten.iter().copied().chain(deleted)).await?;
     let adopted_all = !choice.undecided;
-    mark_adoption(&pass, &choice, &mut base);
+    mark_adoption(&mut pass, &choice, &mut base);
     let forgets = !forgotten.is_empty();
     let due = forget(&mut pass, choice, forgotten);
     // What is left is told before the first write takes it out of the ledger: nothing would know of it after a crash.
@@ -361,25 +362,6 @@ fn mark_force_push(pass: &mut Pass<'_>) -> Option<String> {
     Some(asked)
 }
 
-/// The adopt annotation is dealt with once it was judged for every entry.
-fn mark_adoption(pass: &Pass<'_>, choice: &Choice, base: &mut VaultSecretStatus) {
-    if pass.is_deleting() || choice.undecided || pass.route.problem.is_some() || pass.vs.spec.suspended() {
-        return;
-    }
-    if let Some(asked) = pending_annotation(pass, names::ADOPT, |s| s.last_handled_adopt.as_deref()) {
-        base.last_handled_adopt = Some(asked.to_owned());
-    }
-}
-
-fn adoption_done(pass: &Pass<'_>) {
-    let Some(handle) = &pass.route.handle else { return };
-    if let Some(adopting) = handle.adopting.as_ref().filter(|_| pass.route.problem.is_none())
-        && adopting.done(pass.key)
-    {
-        pass.ctx.wake.connection(handle.key.clone());
-    }
-}
-
 /// Takes the rows that go out of the ledger, and what is due for them out of the list.
 fn forget(pass: &mut Pass<'_>, choice: Choice, mut forgotten: Vec<usize>) -> Vec<Due> {
     forgotten.sort_unstable();
@@ -396,62 +378,4 @@ fn forget(pass: &mut Pass<'_>, choice: Choice, mut forgotten: Vec<usize>) -> Vec
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use serde_json::json;
-
-    use super::*;
-    use crate::controller::backoff::OVERTAKEN;
-    use crate::controller::fixture::Fixture;
-
-    fn app(finalizer: Option<&str>) -> serde_json::Value {
-        json!({
-            "apiVersion": "vaultsecret.dev/v1alpha1", "kind": "VaultSecret",
-            "metadata": {"name": "app", "namespace": "shop", "uid": "u1", "generation": 1, "resourceVersion": "0",
-                         "finalizers": finalizer.into_iter().collect::<Vec<_>>()},
-            "spec": {"connectionRef": {"name": "kelvin"}, "deletionPolicy": "Delete",
-                     "data": [{"key": "A", "value": "v"}]},
-        })
-    }
-
-    async fn pass(fixture: &Fixture, key: &ObjectKey) -> Duration {
-        let shown = fixture.ctx.vault_secrets.get(key).unwrap();
-        reconcile(&fixture.ctx, key, shown).await
-    }
-
-    /// The watch lags, for minutes perhaps: the object is read, and the next pass decides on what it is.
-    #[tokio::test]
-    async fn an_overtaken_pass_reads_the_object_once() {
-        let fixture = Fixture::start().await;
-        let key = fixture.show_vault_secret(app(None));
-        fixture.api.put("vaultsecrets", app(None));
-        assert!(pass(&fixture, &key).await < Duration::from_secs(1));
-        assert_eq!(fixture.api.requests(), ["PATCH app", "GET app"]);
-        fixture.api.forget();
-        pass(&fixture, &key).await;
-        let requests = fixture.api.requests();
-        assert_eq!(requests[0], "PATCH app", "what was read is decided on");
-        assert!(!requests.contains(&"GET app".to_owned()), "{requests:?}");
-        let stored = fixture.api.get("vaultsecrets", "shop", "app").unwrap();
-        assert_eq!(stored["metadata"]["finalizers"], json!([names::FINALIZER]));
-    }
-
-    /// What cannot be read either is tried ever more slowly.
-    #[tokio::test]
-    async fn an_overtaken_pass_that_can_read_nothing_waits_ever_longer() {
-        let fixture = Fixture::start().await;
-        let key = fixture.show_vault_secret(app(None));
-        fixture.api.put("vaultsecrets", app(None));
-        let mut waits = Vec::new();
-        for _ in 0..12 {
-            fixture.api.fail_next("GET", 500, "away");
-            waits.push(pass(&fixture, &key).await);
-            tokio::time::pause();
-            tokio::time::advance(*waits.last().unwrap()).await;
-            tokio::time::resume();
-        }
-        assert!(waits[0] < Duration::from_millis(100) && waits[11] > OVERTAKEN.longest / 2, "{waits:?}");
-        assert!(waits.iter().all(|wait| *wait <= OVERTAKEN.longest * 6 / 5), "{waits:?}");
-        assert_eq!(fixture.api.requests().iter().filter(|r| *r == "GET app").count(), 12, "one read a pass");
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! From what was found to conditions: one place, pure.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::desired::Issue;
@@ -17,8 +19,12 @@ pub struct Findings {
     pub target: Option<Issue>,
     /// The target shows the current set.
     pub projected: bool,
+    /// What the target holds while it does not show the current set.
+    pub kept: Kept,
     /// There is no target by policy.
     pub no_target: bool,
+    /// The target shows values at once, whether they are pushed or not.
+    pub at_once: bool,
     /// The remote shows names only.
     pub presence: bool,
     /// The connection, for messages.
@@ -27,6 +33,35 @@ pub struct Findings {
     pub total: u32,
     /// Nothing that was found can be relied on: no list for long.
     pub unknown: bool,
+}
+
+/// What the target holds while it does not show the current set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kept {
+    /// The last complete set.
+    #[default]
+    LastSet,
+    /// There is no Secret of ours yet.
+    NoSecret,
+    /// The Secret to merge into has no keys of ours yet.
+    NoKeys,
+}
+
+impl Kept {
+    fn until(self, shown_at_once: bool) -> String {
+        let what = match self {
+            Self::LastSet => "the Secret keeps the last complete set",
+            Self::NoSecret => "there is no Secret yet; it is made with the first complete set,",
+            Self::NoKeys => "our keys are not in the Secret yet; they are put there with the first complete set,",
+        };
+        let when = match (self, shown_at_once) {
+            (Self::LastSet, false) => "until every entry is acknowledged",
+            (Self::LastSet, true) => "until every value is there",
+            (_, false) => "once every entry is acknowledged",
+            (_, true) => "once every value is there",
+        };
+        format!("{what} {when}")
+    }
 }
 
 /// Which reason stands in `Ready` when there are several: the one that a person should look at first.
@@ -114,12 +149,20 @@ fn default_message(state: EntryState) -> &'static str {
 
 fn most_urgent(issues: &[Issue]) -> Option<(Reason, String)> {
     let first = issues.iter().min_by_key(|i| urgency(i.reason))?;
-    let more = issues.len() - 1;
+    // What several keys suffer from is one problem, and is mended once.
+    let different: HashSet<(Reason, &str)> = issues.iter().map(|i| (i.reason, without_key(&i.message))).collect();
+    let more = different.len() - 1;
     let mut message = first.message.clone();
     if more > 0 {
         message.push_str(&format!(" (and {more} more)"));
     }
     Some((first.reason, cut(&message, 1024)))
+}
+
+/// A message without the key that it begins with.
+fn without_key(message: &str) -> &str {
+    let key = message.strip_prefix("key ").and_then(|rest| rest.split_once(": "));
+    key.filter(|(key, _)| !key.contains([' ', ','])).map_or(message, |(_, problem)| problem)
 }
 
 /// Cut at a character boundary.
@@ -174,8 +217,7 @@ pub fn conditions(status: &mut VaultSecretStatus, findings: &Findings, generatio
         }
         (None, false) => {
             let reason = pushed.as_ref().map_or(Reason::Pushing, |(r, _)| *r);
-            let message = "the Secret keeps the last complete set until every entry is acknowledged".to_owned();
-            set(types::PROJECTED, "False", reason.as_str(), message);
+            set(types::PROJECTED, "False", reason.as_str(), findings.kept.until(findings.at_once));
         }
     }
     let stalled = ready.as_ref().filter(|(reason, _)| is_stalled(*reason));
@@ -271,6 +313,36 @@ mod tests {
         assert_eq!(of(&s, "Ready"), ("False", "SourceMissing", "Secret \"x\" not found (and 2 more)"));
         assert_eq!(s.synced.as_deref(), Some("1/3"));
         assert_eq!(of(&s, "Reconciling").0, "True");
+    }
+
+    #[test]
+    fn what_several_keys_suffer_from_is_one_problem() {
+        let missing = |key: &str| Issue::new(Reason::SourceMissing, format!("key {key}: Secret \"x\" not found"));
+        let gone = Issue::new(Reason::ConnectionNotReady, "VaultConnection/kelvin is being read");
+        let s = status(vec![], vec![missing("A"), missing("B"), missing("C")]);
+        assert_eq!(of(&s, "Ready").2, "key A: Secret \"x\" not found");
+        let s = status(vec![], vec![gone.clone(), gone, missing("A"), missing("B")]);
+        assert_eq!(of(&s, "Ready").2, "VaultConnection/kelvin is being read (and 1 more)");
+        // Entries are each a thing of its own.
+        let s = status(vec![row("a", EntryState::Failed), row("b", EntryState::Failed)], vec![]);
+        assert!(of(&s, "Ready").2.ends_with(": failed (and 1 more)"), "{}", of(&s, "Ready").2);
+    }
+
+    #[test]
+    fn a_secret_that_never_was_keeps_nothing() {
+        let told = |kept, at_once| {
+            let mut status = VaultSecretStatus::default();
+            let findings = Findings { kept, at_once, ..Findings::default() };
+            conditions(&mut status, &findings, Some(7), Timestamp::UNIX_EPOCH);
+            of(&status, "Projected").2.to_owned()
+        };
+        assert!(told(Kept::NoSecret, false).starts_with("there is no Secret yet"));
+        assert!(told(Kept::NoKeys, false).starts_with("our keys are not in the Secret yet"));
+        assert_eq!(
+            told(Kept::LastSet, false),
+            "the Secret keeps the last complete set until every entry is acknowledged"
+        );
+        assert!(told(Kept::LastSet, true).ends_with("until every value is there"));
     }
 
     #[test]

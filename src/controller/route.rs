@@ -6,7 +6,7 @@ use super::connections::ConnectionHandle;
 use super::context::Context;
 use super::desired::Issue;
 use super::keys::ConnectionKey;
-use crate::api::vault_secret::ConnectionKind;
+use crate::api::vault_secret::{ConnectionKind, CreationPolicy, DataEntry};
 use crate::api::{ConnectionReason, Reason, VaultSecret};
 use crate::remote::lane::ObjectKey;
 
@@ -43,11 +43,7 @@ impl Route {
             return without(Issue::new(Reason::NotAllowed, text), false);
         }
         let Some(generation) = generation_of(ctx, &key) else {
-            let where_ = match key.kind {
-                ConnectionKind::VaultConnection => format!(" in namespace {}", object.namespace),
-                ConnectionKind::ClusterVaultConnection => String::new(),
-            };
-            return without(Issue::new(Reason::ConnectionMissing, format!("{display} does not exist{where_}")), false);
+            return without(Issue::new(Reason::ConnectionMissing, missing(ctx, object, &key, &display)), false);
         };
         let reading = || Issue::new(Reason::ConnectionNotReady, format!("{display} is being read"));
         let Some(handle) = ctx.connections.get(&key) else {
@@ -77,6 +73,11 @@ impl Route {
                 always: false,
             })
         };
+        // Before anything is pushed, and not when it comes to writing the Secret.
+        let problem = problem.or_else(|| {
+            let text = source_is_target(vs, &object.name)?;
+            Some(Problem { issue: Issue::new(Reason::TargetConflict, text), passing: false, always: true })
+        });
         Self { handle: Some(handle), problem }
     }
 
@@ -88,6 +89,57 @@ impl Route {
     }
 }
 
+/// There is no such connection; perhaps the other kind was meant.
+fn missing(ctx: &Context, object: &ObjectKey, key: &ConnectionKey, display: &str) -> String {
+    let there = |kind| generation_of(ctx, &ConnectionKey::new(kind, &object.namespace, &key.object.name)).is_some();
+    match key.kind {
+        ConnectionKind::VaultConnection if there(ConnectionKind::ClusterVaultConnection) => format!(
+            "{display} does not exist in namespace {}, and a ClusterVaultConnection of that name does: did you mean \
+             connectionRef.kind: ClusterVaultConnection?",
+            object.namespace
+        ),
+        ConnectionKind::VaultConnection => format!("{display} does not exist in namespace {}", object.namespace),
+        ConnectionKind::ClusterVaultConnection if there(ConnectionKind::VaultConnection) => format!(
+            "{display} does not exist, and a VaultConnection of that name does in namespace {}: did you mean \
+             connectionRef.kind: VaultConnection?",
+            object.namespace
+        ),
+        ConnectionKind::ClusterVaultConnection => format!("{display} does not exist"),
+    }
+}
+
+/// The target would be a Secret that values come from. Under Merge that may be, where our keys are put beside those.
+#[must_use]
+pub fn source_is_target(vs: &VaultSecret, own_name: &str) -> Option<String> {
+    let target = vs.spec.target_name(own_name);
+    let from_target = |entry: &DataEntry| {
+        let of = entry.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref());
+        of.is_some_and(|of| of.name == target)
+    };
+    let mut sources = vs.spec.data.iter().filter(|entry| from_target(entry));
+    match vs.spec.creation_policy() {
+        CreationPolicy::None => None,
+        CreationPolicy::Owner | CreationPolicy::Orphan => sources.next().map(|entry| {
+            format!(
+                "Secret {target:?} cannot be the target, because key {} comes from it: set spec.target.name to another name",
+                entry.key
+            )
+        }),
+        CreationPolicy::Merge => sources.find_map(|entry| {
+            let of = entry.value_from.as_ref()?.secret_key_ref.as_ref()?;
+            let other = |e: &DataEntry| e.key != entry.key && e.key == of.key && e.projects();
+            let written = vs.spec.data.iter().any(other) || vs.spec.target_templates().any(|(key, _)| key == of.key);
+            written.then(|| {
+                format!(
+                    "key {} comes from {:?} of Secret {target:?}, which is the target and would have that key written: use \
+                     another key, or set spec.target.name to another name",
+                    entry.key, of.key
+                )
+            })
+        }),
+    }
+}
+
 /// Generation of a connection, as the watch shows it; `None` when it does not exist.
 fn generation_of(ctx: &Context, key: &ConnectionKey) -> Option<i64> {
     let generation = match key.kind {
@@ -95,4 +147,37 @@ fn generation_of(ctx: &Context, key: &ConnectionKey) -> Option<i64> {
         ConnectionKind::ClusterVaultConnection => ctx.cluster_connections.get(&key.object)?.metadata.generation,
     };
     Some(generation.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(target: Value) -> Option<String> {
+        let entry = json!({"key": "API_KEY", "valueFrom": {"secretKeyRef": {"name": "source", "key": "raw"}}});
+        let spec = json!({"connectionRef": {"name": "c"}, "target": target,
+                          "data": [entry, {"key": "more", "value": "v"}]});
+        source_is_target(&VaultSecret::new("app", serde_json::from_value(spec).unwrap()), "app")
+    }
+
+    #[test]
+    fn a_source_is_no_target() {
+        assert_eq!(told(json!({})), None);
+        let text = told(json!({"name": "source"})).unwrap();
+        assert!(text.contains("key API_KEY comes from it: set spec.target.name"), "{text}");
+        assert!(told(json!({"name": "source", "creationPolicy": "Orphan"})).is_some());
+        assert_eq!(told(json!({"name": "source", "creationPolicy": "None"})), None);
+    }
+
+    #[test]
+    fn merging_into_a_source_is_for_other_keys() {
+        let merged =
+            |data: Value| told(json!({"name": "source", "creationPolicy": "Merge", "template": {"data": data}}));
+        assert_eq!(merged(json!({})), None);
+        assert_eq!(merged(json!({"other": "x"})), None);
+        assert!(merged(json!({"raw": "{{ API_KEY }}x"})).unwrap().contains("key API_KEY comes from \"raw\""));
+    }
 }

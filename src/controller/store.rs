@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::api::Api;
@@ -15,7 +16,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::WatchBackoff;
+use super::backoff::{WatchBackoff, jittered};
+use super::definitions::{Definitions, Unknown, of_unknown_kind};
 use super::guard::Guarded;
 use super::watch_metadata::{config, watch_error};
 use crate::remote::lane::ObjectKey;
@@ -95,12 +97,11 @@ pub async fn watch<K>(
     store: Arc<Store<K>>,
     on: impl Fn(Change<K>) + Send,
     listed: tokio::sync::mpsc::UnboundedSender<()>,
+    definitions: Arc<Definitions>,
     end: CancellationToken,
 ) where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
-    let stream = watcher(api, config()).backoff(WatchBackoff::default());
-    let mut stream = std::pin::pin!(stream.take_until(end.cancelled_owned()));
     let mut held: HashSet<ObjectKey> = HashSet::new();
     let apply = |object: Guarded<K>| {
         let key = ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any());
@@ -116,6 +117,11 @@ pub async fn watch<K>(
         }
         key
     };
+    let begin = || {
+        let stream = watcher(api.clone(), config()).backoff(WatchBackoff::default());
+        Box::pin(stream.take_until(end.clone().cancelled_owned()))
+    };
+    let mut stream = begin();
     while let Some(event) = stream.next().await {
         match event {
             Ok(Event::Init) => held.clear(),
@@ -134,11 +140,21 @@ pub async fn watch<K>(
                     on(Change::Gone(gone));
                 }
                 held = HashSet::new();
+                definitions.is_there::<K>();
                 let _ = listed.send(());
             }
-            Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), error = %watch_error(&error), "a watch failed; it is tried again");
-            }
+            Err(error) => match of_unknown_kind(&error) {
+                Some(Unknown::Listed) => definitions.is_missing::<K>(),
+                // Begun anew with a list, which tells when the kind is there again; a watch that goes on tells nothing.
+                Some(Unknown::Watched) => {
+                    tokio::time::sleep(jittered(Duration::from_secs(1))).await;
+                    stream = begin();
+                }
+                None => {
+                    let error = watch_error(&error);
+                    tracing::warn!(kind = %K::kind(&()), %error, "a watch failed; it is tried again");
+                }
+            },
         }
     }
 }

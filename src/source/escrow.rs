@@ -230,3 +230,5 @@ impl Escrow {
 mod rotation_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod writing_tests;

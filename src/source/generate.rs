@@ -193,12 +193,15 @@ impl Policy {
         if !(1..=1024).contains(&length) {
             return Err(GenerateError::Range { field: "password.length", min: 1, max: 1024 });
         }
-        let digits = spec.digits.unwrap_or(length / 4);
-        let symbols = spec.symbols.unwrap_or(length / 4);
-        let letters = digits.checked_add(symbols).and_then(|others| length.checked_sub(others));
-        let letters = letters.ok_or(GenerateError::Length { digits, symbols, length })?;
+        let with = |repeat| Self::with(spec, length, repeat);
+        match spec.allow_repeat {
+            Some(repeat) => with(repeat),
+            // Where there are too few different characters, only one who said so insists on them.
+            None => with(false).or_else(|_| with(true)),
+        }
+    }
 
-        let repeat = spec.allow_repeat.unwrap_or(false);
+    fn with(spec: &Password, length: u32, repeat: bool) -> Result<Self, GenerateError> {
         let upper = if spec.no_upper.unwrap_or(false) { "" } else { UPPER };
         let letter_pool: Vec<char> = LOWER.chars().chain(upper.chars()).collect();
         let digit_pool: Vec<char> = DIGITS.chars().collect();
@@ -206,6 +209,12 @@ impl Policy {
         let symbol_pool: BTreeSet<char> =
             spec.symbol_characters.as_deref().unwrap_or(DEFAULT_SYMBOLS).chars().collect();
         let symbol_pool: Vec<char> = symbol_pool.into_iter().collect();
+        // A quarter, or as many different ones as there are.
+        let quarter = |pool: &[char]| if repeat { length / 4 } else { (length / 4).min(pool.len().max(1) as u32) };
+        let digits = spec.digits.unwrap_or_else(|| quarter(&digit_pool));
+        let symbols = spec.symbols.unwrap_or_else(|| quarter(&symbol_pool));
+        let letters = digits.checked_add(symbols).and_then(|others| length.checked_sub(others));
+        let letters = letters.ok_or(GenerateError::Length { digits, symbols, length })?;
         if symbols > 0 && symbol_pool.is_empty() {
             return Err(GenerateError::NoSymbols { symbols });
         }

@@ -105,6 +105,18 @@ async fn b10_adopted_by_name_only() {
     scene.two_more_probes(&remote).await;
     scene.not_ready("app", "RemoteEntryExists").await;
     assert_eq!(remote.write_calls(), 0);
+    // It says so, and which names would do.
+    let told = scene.event("app", "AdoptionIgnored").await;
+    for part in ["\"the-other\", \"the-val\"", "'*'", "these: the-value"] {
+        assert!(told.text("/note").contains(part), "{part:?} is not in {told:?}");
+    }
+    let app = scene.expect("VaultSecret", "app").await;
+    assert_eq!(app.text("/status/lastHandledAdopt"), "the-other,the-val");
+    assert!(app.ready().message.contains("vaultsecret.dev/adopt=the-value"), "{}", app.ready().message);
+    scene.annotate("VaultSecret", "app", ADOPT, "the-value").await;
+    scene.ready("app").await;
+    let ignored = scene.events("app").await.into_iter().filter(|event| event.text("/reason") == "AdoptionIgnored");
+    assert_eq!(ignored.count(), 1, "a name that is right is not told");
 }
 
 /// `adopt: "*"` on a connection is for all of its VaultSecrets, once.

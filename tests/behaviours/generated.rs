@@ -222,6 +222,31 @@ async fn b33_value_that_is_not_pushed() {
     assert_eq!(remote.value("shown"), None);
 }
 
+/// The defaults do for every length; a policy that cannot be met is refused in one sentence.
+#[tokio::test]
+async fn b33_long_passwords_by_default() {
+    let scene = Scene::new("b33-long").await;
+    let remote = scene.remote(Kind::Dreadnode).await;
+    scene.connect(&remote).await;
+    let password =
+        |key: &str, policy: serde_json::Value| json!({"key": key, "valueFrom": {"generate": {"password": policy}}});
+    let lengths = [1, 41, 64, 100, 1024];
+    let data: Vec<_> =
+        lengths.iter().map(|length| password(&format!("P{length}"), json!({"length": length}))).collect();
+    scene.vault_secret("app", json!({"connectionRef": {"name": "dreadnode"}, "data": data})).await;
+    scene.ready("app").await;
+    for length in lengths {
+        let value = remote.value(&format!("P{length}")).unwrap();
+        scene.secret_text(&value);
+        assert_eq!(value.chars().count(), length);
+    }
+    let data = json!([password("P", json!({"length": 64, "digits": 16, "allowRepeat": false}))]);
+    let spec = json!({"connectionRef": {"name": "dreadnode"}, "data": data});
+    let refused =
+        scene.try_create("VaultSecret", "refused", json!({"spec": spec})).await.expect_err("it cannot be met");
+    assert!(refused.to_string().contains("there are 10 different digits; set allowRepeat: true"), "{refused}");
+}
+
 for_each_remote!(
     b33_epoch_makes_one_new_value,
     b33_escrow_is_rebuilt,

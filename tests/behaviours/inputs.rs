@@ -3,7 +3,7 @@
 use devkit::remotes::Op;
 use serde_json::{Value, json};
 
-use crate::common::{Kind, Object, Scene, entry, for_each_remote, inline};
+use crate::common::{Kind, Object, Scene, entry, for_each_remote, inline, read};
 
 async fn b06_missing_source(kind: Kind) {
     let scene = Scene::new("b06").await;
@@ -16,6 +16,8 @@ async fn b06_missing_source(kind: Kind) {
     let message = scene.not_ready("app", "SourceMissing").await.ready().message;
     assert!(message.contains("vault-of-values"), "{message:?}");
     scene.remote_has(&remote, &present, "a value").await;
+    let projected = |app: &Object| app.condition("Projected").message.contains("there is no Secret yet");
+    scene.until("VaultSecret", "app", "keeps no set that never was", projected).await;
 
     scene.source("vault-of-values", &[("another-key", "a value")]).await;
     let names_key = |app: &Object| app.ready().reason == "SourceMissing" && app.ready().message.contains("the-key");
@@ -187,8 +189,12 @@ async fn b08_namespace_is_not_allowed(kind: Kind) {
     let (name, value) = (kind.name("the value"), scene.canary("value"));
     scene.source("source", &[("value", &value)]).await;
     let data = json!([entry("VALUE", &name, "source/value")]);
+    // Whoever leaves the kind out is told of the one that is there.
+    scene.vault_secret("app", json!({"connectionRef": {"name": connection}, "data": data})).await;
+    let message = scene.not_ready("app", "ConnectionMissing").await.ready().message;
+    assert!(message.contains("did you mean connectionRef.kind: ClusterVaultConnection?"), "{message:?}");
     let reference = json!({"kind": "ClusterVaultConnection", "name": connection});
-    scene.vault_secret("app", json!({"connectionRef": reference, "data": data})).await;
+    scene.edit("app", json!({"connectionRef": reference})).await;
     let message = scene.not_ready("app", "NotAllowed").await.ready().message;
     assert!(message.contains(&connection), "{message:?}");
     assert_eq!(remote.write_calls(), 0);
@@ -225,6 +231,44 @@ async fn b08_namespace_is_allowed_by_its_label() {
     scene.ready("app").await;
     assert_eq!(remote.value("THE_VALUE").as_deref(), Some("a value"));
     scene.delete("ClusterVaultConnection", &connection).await;
+}
+
+/// `examples/cluster` as it stands, with the connection pointed at the stand-in.
+#[tokio::test]
+async fn b08_example_of_a_cluster_connection() {
+    let scene = Scene::new("b08-example").await;
+    let remote = scene.remote(Kind::Mixpeek).await;
+    let name = &scene.namespace;
+    for mut manifest in read("examples/cluster/mixpeek.yaml") {
+        match manifest["kind"].as_str().unwrap() {
+            "Namespace" => continue,
+            // Both are there once in a cluster, so they get names of their own.
+            "Secret" => {
+                assert_eq!(manifest["metadata"]["namespace"], scene.operator.system());
+                manifest["metadata"]["name"] = json!(name);
+                manifest["stringData"] = remote.credentials();
+            }
+            "ClusterVaultConnection" => {
+                manifest["metadata"]["name"] = json!(name);
+                manifest["spec"]["mixpeek"]["url"] = json!(remote.url());
+                manifest["spec"]["mixpeek"]["auth"]["apiKeyRef"]["name"] = json!(name);
+                manifest["spec"]["allowInsecureUrl"] = json!(true);
+                assert_eq!(manifest["spec"]["allowedNamespaces"]["names"], json!(["demo-cluster"]));
+                manifest["spec"]["allowedNamespaces"]["names"] = json!([name]);
+            }
+            _ => {
+                assert_eq!(manifest["metadata"]["namespace"], "demo-cluster");
+                manifest["metadata"]["namespace"] = json!(name);
+                manifest["spec"]["connectionRef"]["name"] = json!(name);
+            }
+        }
+        scene.apply(&manifest).await;
+    }
+    scene.ready("worker").await;
+    let value = remote.value(&format!("{name}-worker_password")).expect("the prefix is part of the name");
+    scene.secret_text(&value);
+    scene.secret_has("worker", "PASSWORD", &value).await;
+    scene.delete("ClusterVaultConnection", name).await;
 }
 
 /// `team-` with `a-x` and `team-a-` with `x` are one name; it is the namespace's whose prefix is the longest that fits.

@@ -57,6 +57,38 @@ async fn b28_renamed_target_leaves_a_foreign_secret() {
     assert_eq!(scene.expect("Secret", "taken").await.keys(), ["mine"]);
 }
 
+/// Nobody is advised to delete the Secret that the value comes from, and nothing is pushed before the two have different names.
+#[tokio::test]
+async fn b29_source_cannot_be_the_target() {
+    let scene = Scene::new("b29-source").await;
+    let remote = scene.remote(Kind::Kelvin).await;
+    scene.connect(&remote).await;
+    let before = scene.source("app", &[("api-key", "a value")]).await;
+    let spec = json!({"connectionRef": {"name": "kelvin"}, "data": [entry("VALUE", "the-value", "app/api-key")]});
+    scene.vault_secret("app", spec).await;
+    let app = scene.not_ready("app", "TargetConflict").await;
+    let message = app.ready().message;
+    assert!(message.contains("set spec.target.name") && !message.contains("delete"), "{message:?}");
+    assert_eq!(app.condition("Projected").reason, "TargetConflict");
+    scene.two_more_probes(&remote).await;
+    assert_eq!(remote.write_calls(), 0);
+    assert_eq!(scene.expect("Secret", "app").await, before);
+
+    scene.edit("app", json!({"target": {"name": "shown"}})).await;
+    scene.secret_has("shown", "VALUE", "a value").await;
+    scene.ready("app").await;
+    // Beside what is there it may be, but not over what it is made of.
+    scene.edit("app", json!({"target": {"name": "app", "creationPolicy": "Merge"}})).await;
+    scene.secret_has("app", "VALUE", "a value").await;
+    scene.ready("app").await;
+    let further = json!({"metadata": null, "data": {"api-key": "{{ VALUE }}{{ VALUE }}"}});
+    scene.edit("app", json!({"target": {"template": further}})).await;
+    let message = scene.not_ready("app", "TargetConflict").await.ready().message;
+    assert!(message.contains("\"api-key\""), "{message:?}");
+    assert_eq!(scene.expect("Secret", "app").await.secret_value("api-key").unwrap(), b"a value");
+    assert_eq!(remote.history("the-value"), ["a value"]);
+}
+
 async fn b29_foreign_secret_has_the_name(kind: Kind) {
     let scene = Scene::new("b29").await;
     let remote = scene.remote(kind).await;

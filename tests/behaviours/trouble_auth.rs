@@ -71,7 +71,10 @@ async fn b21_wrong_from_the_beginning(kind: Kind) {
     scene.create("Secret", "creds", json!({"stringData": remote.credentials_with(&wrong)})).await;
     let spec = Scene::connection_spec(&remote, "creds", json!({"probeInterval": "10m"}));
     scene.create("VaultConnection", kind.member(), json!({"spec": spec})).await;
-    scene.connection_is(kind.member(), "AuthenticationFailed").await;
+    let told = scene.connection_is(kind.member(), "AuthenticationFailed").await.ready().message;
+    for key in remote.credentials().as_object().unwrap().keys() {
+        assert!(told.contains("Secret \"creds\"") && told.contains(key), "{key:?} is not in {told:?}");
+    }
     let name = kind.name("the value");
     let spec = json!({"connectionRef": {"name": kind.member()}, "data": [inline("VALUE", &name, "a value")]});
     scene.vault_secret("app", spec).await;

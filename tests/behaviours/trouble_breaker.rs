@@ -107,7 +107,8 @@ async fn b20_breaker(kind: Kind) {
     remote.faults().add(Fault::new(Action::status(500)));
     let new: serde_json::Map<_, _> = keys.iter().map(|key| (key.clone(), json!("a new value"))).collect();
     scene.patch("Secret", "values", json!({"stringData": new})).await;
-    scene.connection_is(kind.member(), "CircuitOpen").await;
+    let told = scene.connection_is(kind.member(), "CircuitOpen").await.ready().message;
+    assert!(told.contains("next attempt at 20") || told.contains("tried again now"), "{told:?}");
     // What is in sync stays Ready; what is not says so.
     let failed = scene.until("VaultSecret", "many", "says so", |many| many.ready().status == "False").await;
     assert!(failed.ready().message.contains(kind.member()), "{}", failed.ready().message);
@@ -146,7 +147,9 @@ async fn b20_remote_away(kind: Kind) {
     scene.set_source("source", "value", &value).await;
     scene.until("VaultSecret", "app", "says so", |app| app.ready().status == "False").await;
     let secret = scene.secret_has("app", "VALUE", &synced.value).await;
-    scene.connection_is(kind.member(), "Unreachable").await;
+    let told = scene.connection_is(kind.member(), "Unreachable").await.ready().message;
+    let host = remote.url().trim_start_matches("http://").to_owned();
+    assert!(told.contains(&host), "{host:?} is not in {told:?}");
     assert_eq!(scene.expect("Secret", "app").await, secret, "the last good value stays");
     remote.restart().await;
     scene.remote_has(remote, &synced.entry, &value).await;

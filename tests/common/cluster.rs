@@ -52,17 +52,32 @@ impl Cluster {
     /// One of the test's own, for a test that stops its parts or changes the definitions; `adjust` sees each definition before it
     /// is installed.
     pub async fn own(options: Options, adjust: impl Fn(&mut Value)) -> Arc<Self> {
-        let started = ControlPlane::start(options).await;
-        let own = started.unwrap_or_else(|error| panic!("no control plane: {}", chain(&error)));
-        let cluster = Self(Running::Own(Box::new(own)));
+        let cluster = Self::bare(options).await;
         cluster.install(adjust).await;
         Arc::new(cluster)
     }
 
+    /// One of the test's own without any of the custom resources.
+    pub async fn bare(options: Options) -> Self {
+        let started = ControlPlane::start(options).await;
+        let own = started.unwrap_or_else(|error| panic!("no control plane: {}", chain(&error)));
+        Self(Running::Own(Box::new(own)))
+    }
+
     async fn install(&self, adjust: impl Fn(&mut Value)) {
+        self.install_adjusted(|_| true, adjust).await;
+    }
+
+    /// Installs the definitions whose names are wanted.
+    pub async fn install_some(&self, wanted: impl Fn(&str) -> bool) {
+        self.install_adjusted(wanted, |_| {}).await;
+    }
+
+    async fn install_adjusted(&self, wanted: impl Fn(&str) -> bool, adjust: impl Fn(&mut Value)) {
         let client = self.admin_client();
         let mut names = Vec::new();
-        for mut definition in definitions() {
+        let all = definitions().into_iter();
+        for mut definition in all.filter(|d| d["metadata"]["name"].as_str().is_some_and(&wanted)) {
             adjust(&mut definition);
             let applied = apply(&client, &definition).await;
             let applied = applied.unwrap_or_else(|error| panic!("installing a definition: {}", chain(&error)));

@@ -64,6 +64,14 @@ impl Operator {
         Self::start(cluster, OperatorOptions { kubeconfig, system: SYSTEM.to_owned(), args }).await
     }
 
+    /// Starts one for all namespaces without waiting for it.
+    pub async fn begun(cluster: &Cluster) -> Self {
+        let kubeconfig = cluster.cluster_rights().await;
+        let operator = Self::made(cluster, OperatorOptions { kubeconfig, system: SYSTEM.to_owned(), args: Vec::new() });
+        operator.spawn();
+        operator
+    }
+
     /// Starts one for one namespace, with the rights of `deploy/namespaced` and an own namespace that nobody else uses.
     pub async fn namespaced(cluster: &Cluster, watched: &str, args: &[&str]) -> Self {
         let system = format!("{watched}-system");
@@ -75,16 +83,20 @@ impl Operator {
 
     /// Starts one and waits until it is ready.
     pub async fn start(cluster: &Cluster, options: OperatorOptions) -> Self {
+        let operator = Self::made(cluster, options);
+        operator.spawn_until_ready().await;
+        operator
+    }
+
+    fn made(cluster: &Cluster, options: OperatorOptions) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let operator = Self {
+        Self {
             program: program(cluster.folder()),
             log: cluster.folder().join(format!("operator-{number}.log")),
             options,
             state: Mutex::new(State { process: None, port: 0 }),
-        };
-        operator.spawn_until_ready().await;
-        operator
+        }
     }
 
     /// A second one beside it, with the same rights and arguments.

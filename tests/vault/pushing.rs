@@ -117,7 +117,7 @@ async fn what_vault_does_not_take_is_refused_before_any_call() {
     let spec = json!({"connectionRef": {"name": "vault"}, "data": [entry("VALUE", "folder/name", "source/value")]});
     scene.vault_secret("app", spec).await;
     let object = scene.not_ready("app", "NameRefused").await;
-    assert!(object.ready().message.contains("`folder-name` would do"), "{object:?}");
+    assert!(object.ready().message.contains("set remoteName: folder-name ("), "{object:?}");
     assert!(bao.proxy.mutations().is_empty());
     for (vault, said) in [
         (json!({"path": "/teams"}), "without slashes at its ends"),

@@ -48,7 +48,7 @@ pub struct HttpAuthHeader {
     /// Name of the header.
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$"))]
     pub name: String,
-    /// Put before the key, such as `Token `.
+    /// Put before the key, such as `Token `. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = r"^[ -~]*$"))]
     pub prefix: Option<String>,
@@ -74,7 +74,7 @@ pub struct HttpClientCredentials {
     pub client_id_ref: KeyRef,
     /// Where its secret is.
     pub client_secret_ref: KeyRef,
-    /// Whether id and secret are sent as `Authorization: Basic` and not in the body.
+    /// Whether id and secret are sent as `Authorization: Basic` and not in the body. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic: Option<bool>,
     /// Further fields of the request, such as `scope` or `audience`.
@@ -95,7 +95,7 @@ pub struct HttpLogin {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub account: Option<String>,
-    /// Method. Default: POST.
+    /// Method: GET, POST, PUT, PATCH or DELETE. Default: POST.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<HttpMethod>,
     /// Where to log in, on whatever host: the credentials are sent there.

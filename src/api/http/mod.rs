@@ -106,7 +106,7 @@ pub enum HttpMethod {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpOperation {
-    /// Method.
+    /// Method: GET, POST, PUT, PATCH or DELETE. Default: POST for create, PUT for update, DELETE for delete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<HttpMethod>,
     /// Path below `url`, and a query where there is one: `/v1/secrets/{{ name }}?force=true`. What stands for a placeholder
@@ -173,7 +173,7 @@ pub struct HttpEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpList {
-    /// Method. Default: GET.
+    /// Method: GET, POST, PUT, PATCH or DELETE. Default: GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<HttpMethod>,
     /// Path below `url`, and a query where there is one.
@@ -242,7 +242,7 @@ pub struct HttpCursor {
     /// Parameter of the query that it goes into.
     #[schemars(length(min = 1, max = 128))]
     pub parameter: String,
-    /// Whether it may also be a URL with a query, to be asked for as it is.
+    /// Whether it may also be a URL with a query, to be asked for as it is. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub or_link: Option<bool>,
     /// How many items a full page has. A page that is full and has no cursor at all, not even null, is unreadable.
@@ -262,7 +262,7 @@ pub struct HttpPages {
     /// Parameter of the query that the number goes into.
     #[schemars(length(min = 1, max = 128))]
     pub parameter: String,
-    /// Number of the first page. Default: 1.
+    /// Number of the first page: 0 or 1. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1))]
     pub first: Option<u32>,
@@ -293,14 +293,17 @@ pub struct HttpAnswer {
     /// Which statuses.
     #[schemars(length(min = 1, max = 16), inner(range(min = 200, max = 599)))]
     pub status: Vec<u16>,
-    /// At which operations. Default: all for which the meaning makes sense.
+    /// At which operations: Create, Update, Delete, List. Default: all for which the meaning makes sense.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub on: Vec<HttpOn>,
     /// What the body must say. Default: anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<HttpMatch>,
-    /// The meaning.
+    /// The meaning. Exists: at a create, the name is taken. NotFound: at an update or a delete, there is no such entry. Invalid:
+    /// the request is wrong and will stay so. Forbidden: the credential may not do this. RateLimited: too many requests.
+    /// NoCredits: the account has used up what it may use. StoredNothing: the same request may succeed later. Refused: nothing
+    /// was stored, and only a person can mend it. Unavailable: whether it was processed is not known.
     pub means: HttpMeaning,
 }
 
@@ -365,7 +368,7 @@ pub enum HttpMeaning {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpNames {
-    /// A regular expression that the whole name must match.
+    /// A regular expression that the whole name must match. Default: any name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub pattern: Option<String>,
@@ -373,14 +376,14 @@ pub struct HttpNames {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub max_length: Option<u32>,
-    /// Whether the API stores names in upper case.
+    /// Whether the API stores names in upper case. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper_case: Option<bool>,
     /// The rule as a sentence, for whoever gave a name that is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub rule: Option<String>,
-    /// What separates words in the name that is suggested instead of a refused one. Default: `-`.
+    /// What separates words in the name that is suggested instead of a refused one: `-`, `_` or `.`. Default: `-`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1), regex(pattern = r"^[-_.]$"))]
     pub separator: Option<String>,

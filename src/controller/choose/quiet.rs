@@ -62,9 +62,10 @@ pub(super) fn settle_without_writing(
                 }
                 _ => "is not ours".to_owned(),
             };
+            let name = pass.entry(&pass.wants[want]).remote_name();
             let message = format!(
-                "an entry of this name exists and {whose}; set adoptionPolicy: TakeOver or annotate \
-                 vaultsecret.dev/adopt to take it over"
+                "an entry of this name exists and {whose}; set adoptionPolicy: TakeOver or the annotation \
+                 vaultsecret.dev/adopt={name} to take it over"
             );
             show(pass, EntryState::Conflict, message);
         }

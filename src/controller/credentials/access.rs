@@ -66,6 +66,22 @@ pub(super) fn key_refs(spec: &ConnectionSpec) -> Vec<&KeyRef> {
     refs
 }
 
+/// The URL as given.
+pub(super) fn url(spec: &ConnectionSpec) -> Option<&str> {
+    let kelvin = spec.kelvin.as_ref().map(|kelvin| kelvin.url.as_str());
+    let dreadnode = || spec.dreadnode.as_ref().and_then(|dreadnode| dreadnode.url.as_deref());
+    let mixpeek = || spec.mixpeek.as_ref().and_then(|mixpeek| mixpeek.url.as_deref());
+    let vault = || spec.vault.as_ref().map(|vault| vault.url.as_str());
+    let http = || spec.http.as_ref().map(|http| http.url.as_str());
+    kelvin.or_else(dreadnode).or_else(mixpeek).or_else(vault).or_else(http)
+}
+
+/// The provider that has a URL of its own, where it is one.
+pub(super) fn provider(spec: &ConnectionSpec) -> Option<Provider> {
+    let mixpeek = || spec.mixpeek.as_ref().map(|_| Provider::Mixpeek);
+    spec.dreadnode.as_ref().map(|_| Provider::Dreadnode).or_else(mixpeek)
+}
+
 /// How many providers are set.
 pub(super) fn providers(spec: &ConnectionSpec) -> usize {
     let set = [

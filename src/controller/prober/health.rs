@@ -90,10 +90,19 @@ impl RemoteHandle {
             return (*reason, text.clone());
         }
         let lane = self.lane.state().health;
-        if !matches!(lane.breaker, BreakerState::Closed) {
+        let resting = match lane.breaker {
+            BreakerState::Closed => None,
+            BreakerState::HalfOpen => Some("too many failures in a row; it is tried again now".to_owned()),
+            // Written once and not at each attempt, so it says what holds after the next one too.
+            BreakerState::Open { until } => Some(format!(
+                "too many failures in a row, so it rests; next attempt at {}, and from then on at least once a minute",
+                crate::clock::to_seconds(until)
+            )),
+        };
+        if let Some(resting) = resting {
             let text = match &health {
-                ProbeHealth::Bad(_, text) => format!("too many failures in a row, it rests: {text}"),
-                _ => "too many failures in a row, it rests before it is tried again".to_owned(),
+                ProbeHealth::Bad(_, text) => format!("{resting}; the last failure: {text}"),
+                _ => resting,
             };
             return (ConnectionReason::CircuitOpen, text);
         }

@@ -51,39 +51,49 @@ fn bytes_have_their_length_in_each_form() {
     assert!(hex.len() == 10 && hex.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')));
 }
 
+/// A password in which no character may come twice, because somebody said so.
+fn different(length: u32) -> Password {
+    Password { length: Some(length), allow_repeat: Some(false), ..Password::default() }
+}
+
+#[test]
+fn every_length_can_be_had_by_default() {
+    for (length, no_upper) in (1..=1024).flat_map(|length| [(length, false), (length, true)]) {
+        let spec = password(Password { length: Some(length), no_upper: Some(no_upper), ..Password::default() });
+        check(&spec).unwrap_or_else(|error| panic!("{length}: {error}"));
+        assert_eq!(made(&spec, 1).chars().count(), length as usize);
+    }
+    // No character twice as long as there are enough: all ten digits, a quarter of symbols, and letters.
+    for spec in [Password { length: Some(64), ..Password::default() }, different(64)] {
+        let text = made(&password(spec), 1);
+        assert_eq!(text.chars().collect::<BTreeSet<_>>().len(), 64);
+        assert_eq!((text.chars().filter(char::is_ascii_digit).count(), symbols_in(&text)), (10, 16));
+    }
+    // Then a quarter each, and some come twice.
+    let text = made(&password(Password { length: Some(128), ..Password::default() }), 1);
+    assert_eq!((text.chars().filter(char::is_ascii_digit).count(), symbols_in(&text)), (32, 32));
+    let few = Password { symbol_characters: Some("-_".into()), ..Password::default() };
+    assert_eq!(symbols_in(&made(&password(few), 1)), 2);
+}
+
 #[test]
 fn a_policy_that_cannot_be_met_names_the_field() {
     let cases = [
         (
-            Password { length: Some(64), ..Password::default() },
+            Password { digits: Some(16), ..different(64) },
             "16 different digits are wanted and there are 10; set allowRepeat: true or lower digits",
         ),
+        (Password { digits: Some(0), symbols: Some(0), ..different(60) }, "60 different letters"),
         (
-            Password { length: Some(60), digits: Some(0), symbols: Some(0), ..Password::default() },
-            "60 different letters",
-        ),
-        (
-            Password {
-                no_upper: Some(true),
-                length: Some(30),
-                digits: Some(2),
-                symbols: Some(0),
-                ..Password::default()
-            },
+            Password { no_upper: Some(true), digits: Some(2), symbols: Some(0), ..different(30) },
             "28 different letters are wanted and there are 26",
         ),
         (
-            Password {
-                symbols: Some(3),
-                symbol_characters: Some("aab!!".into()),
-                length: Some(54),
-                digits: Some(0),
-                ..Password::default()
-            },
+            Password { symbols: Some(3), symbol_characters: Some("aab!!".into()), digits: Some(0), ..different(54) },
             "51 different letters are wanted and there are 50",
         ),
         (
-            Password { symbols: Some(4), symbol_characters: Some("!!--".into()), ..Password::default() },
+            Password { symbols: Some(4), symbol_characters: Some("!!--".into()), ..different(24) },
             "4 different symbols are wanted and there are 2; set allowRepeat: true, lower symbols or add to symbolCharacters",
         ),
         (Password { symbol_characters: Some(String::new()), ..Password::default() }, "symbols: 0"),

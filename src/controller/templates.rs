@@ -119,9 +119,8 @@ pub fn render_one<'v>(
         return Err(Issue::new(why.reason, format!("key {key}: its template needs {}", why.message)));
     }
     let value = |key: &str| read(key).and_then(Result::ok);
-    let raw = templates
-        .render(node, |key| value(key).map(|value| value.raw.clone()))
-        .map_err(|error| issue(key, &error))?;
+    let raw =
+        templates.render(node, |key| value(key).map(|value| value.raw.clone())).map_err(|error| issue(key, &error))?;
     *made += raw.len();
     if *made > MOST_TOGETHER {
         let text = format!("key {key}: the templates make more than {MOST_TOGETHER} bytes together");

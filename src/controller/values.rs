@@ -31,7 +31,7 @@ use crate::value::SecretValue;
 pub(super) const INLINE: &str = "spec";
 
 /// One value, as it was read.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Value {
     /// The bytes, for the Secret.
     pub raw: SecretValue,

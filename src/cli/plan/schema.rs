@@ -333,8 +333,7 @@ mod tests {
         let found = schemas.check("VaultConnection", &object);
         assert!(found.iter().any(|text| text.contains("sends secrets in the clear")), "{found:?}");
         assert_eq!(
-            schemas
-                .known_message("Invalid value: \"object\": exactly one of value and valueFrom must be set")
+            Schemas::known_message("Invalid value: \"object\": exactly one of value and valueFrom must be set")
                 .as_deref(),
             Some("exactly one of value and valueFrom must be set")
         );

@@ -24,7 +24,7 @@ use crate::value::SecretValue;
 pub const NEW_VERSION: &str = "?new";
 
 /// What was looked for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 pub enum Observed<T> {
     /// It is there.
     Here(T),
@@ -44,8 +44,8 @@ impl<T> Observed<T> {
     }
 }
 
-/// A Secret or ConfigMap.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// A Secret or ConfigMap. Without `Debug`, because that of a Secret shows what is in it.
+#[derive(Clone, Default)]
 pub struct Blob {
     /// What it holds.
     pub data: BTreeMap<String, SecretValue>,
@@ -78,7 +78,7 @@ impl From<ConfigMap> for Blob {
 pub type At = (SourceKind, String, String);
 
 /// A manifest of one of our kinds.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Manifest {
     /// Its kind.
     pub kind: &'static str,

@@ -1,10 +1,11 @@
 //! Behaviours P1 to P6: what `vaultsecret plan` says is what happens once the manifests are applied, and saying it writes nothing.
 
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
 
 use crate::common::{Kind, Object, Scene, entry, for_each_remote, generated, inline, merged};
 
@@ -38,7 +39,7 @@ impl Said {
 
 impl Scene {
     /// Plans with a kubeconfig, in every format; none shows a secret of this test, nor does an error.
-    fn plan_as(&self, kubeconfig: &Path, manifests: &[Value], args: &[&str]) -> Said {
+    async fn plan_as(&self, kubeconfig: &Path, manifests: &[Value], args: &[&str]) -> Said {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": manifests}).to_string();
         let mut said = None;
         for format in ["markdown", "table", "yaml", "json"] {
@@ -47,8 +48,8 @@ impl Scene {
             command.env("VAULTSECRET_OPERATOR_NAMESPACE", self.operator.system());
             let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
             let mut child = piped.spawn().unwrap();
-            child.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
-            let output = child.wait_with_output().unwrap();
+            child.stdin.take().unwrap().write_all(list.as_bytes()).await.unwrap();
+            let output = child.wait_with_output().await.unwrap();
             let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             self.expect_no_secret("what plan prints", &out);
             self.expect_no_secret("what plan says", &err);
@@ -59,9 +60,9 @@ impl Scene {
     }
 
     /// The same as an administrator, of one VaultSecret called `app`.
-    fn plan_app(&self, spec: &Value) -> Said {
+    async fn plan_app(&self, spec: &Value) -> Said {
         let app = self.manifest("VaultSecret", "app", json!({"spec": spec}));
-        self.plan_as(self.cluster.admin_kubeconfig(), &[app], &[])
+        self.plan_as(self.cluster.admin_kubeconfig(), &[app], &[]).await
     }
 
     /// Applies the VaultSecret `app`, and waits until it is Ready as it then is.
@@ -98,7 +99,7 @@ async fn p1_the_plan_is_what_happens(kind: Kind) {
         generated("MADE", &made, 1),
         inline("GOES", &goes, &old),
     ]));
-    let said = scene.plan_app(&first);
+    let said = scene.plan_app(&first).await;
     assert_eq!(said.code, 0, "{}", said.text());
     for name in [&same, &changed, &made, &goes] {
         assert_eq!(said.entry(name), "create", "{}", said.text());
@@ -109,7 +110,7 @@ async fn p1_the_plan_is_what_happens(kind: Kind) {
     scene.apply_app(&first).await;
     assert_eq!(remote.entries().len(), 4);
     let before = scene.expect("VaultSecret", "app").await;
-    let said = scene.plan_app(&first);
+    let said = scene.plan_app(&first).await;
     for name in [&same, &changed, &made, &goes] {
         assert_eq!((said.code, said.entry(name)), (0, "unchanged"), "{}", said.text());
     }
@@ -121,7 +122,7 @@ async fn p1_the_plan_is_what_happens(kind: Kind) {
         generated("MADE", &made, 2),
         inline("NEW", &new, &newer),
     ]));
-    let said = scene.plan_app(&second);
+    let said = scene.plan_app(&second).await;
     let wanted = [(&same, "unchanged"), (&changed, "update"), (&made, "update"), (&goes, "delete"), (&new, "create")];
     for (name, action) in wanted {
         assert_eq!((said.code, said.entry(name)), (0, action), "{}", said.text());
@@ -147,7 +148,7 @@ async fn p2_retained_entries_are_forgotten(kind: Kind) {
     let spec = |data: Value| json!({"connectionRef": {"name": kind.member()}, "data": data});
     scene.apply_app(&spec(json!([inline("A", &stays, &value), inline("B", &goes, &value)]))).await;
     let less = spec(json!([inline("A", &stays, &value)]));
-    let said = scene.plan_app(&less);
+    let said = scene.plan_app(&less).await;
     assert_eq!((said.code, said.entry(&stays), said.entry(&goes)), (0, "unchanged", "forget"), "{}", said.text());
     assert_eq!(said.named("Secret"), ["update"], "a key leaves it");
     scene.apply_app(&less).await;
@@ -166,7 +167,7 @@ async fn p3_what_is_refused_is_2(kind: Kind) {
     let spec = |entry: Value| json!({"connectionRef": {"name": kind.member()}, "data": [entry]});
 
     // A name that no remote takes.
-    let said = scene.plan_app(&spec(inline("A", "no name / at all", &value)));
+    let said = scene.plan_app(&spec(inline("A", "no name / at all", &value))).await;
     assert_eq!((said.code, said.entry("no name / at all")), (2, "refused"), "{}", said.text());
     assert!(said.text().contains("NameRefused") && said.text().contains("would do"), "{}", said.text());
     scene.vault_secret("app", spec(inline("A", "no name / at all", &value))).await;
@@ -177,17 +178,17 @@ async fn p3_what_is_refused_is_2(kind: Kind) {
     // An entry of somebody else, once that is known.
     scene.vault_secret("app", spec(inline("A", &theirs, &value))).await;
     scene.not_ready("app", "RemoteEntryExists").await;
-    let said = scene.plan_app(&spec(inline("A", &theirs, &value)));
+    let said = scene.plan_app(&spec(inline("A", &theirs, &value))).await;
     assert_eq!((said.code, said.entry(&theirs)), (2, "refused"), "{}", said.text());
     let over = merged(spec(inline("A", &theirs, &value)), json!({"adoptionPolicy": "TakeOver"}));
-    let said = scene.plan_app(&over);
+    let said = scene.plan_app(&over).await;
     assert_eq!((said.code, said.entry(&theirs)), (0, "adopt"), "{}", said.text());
     scene.apply_app(&over).await;
     assert_eq!(remote.value(&theirs), Some(value.clone()));
 
     // Another VaultSecret has it.
     let other = scene.manifest("VaultSecret", "other", json!({"spec": over}));
-    let said = scene.plan_as(scene.cluster.admin_kubeconfig(), std::slice::from_ref(&other), &[]);
+    let said = scene.plan_as(scene.cluster.admin_kubeconfig(), std::slice::from_ref(&other), &[]).await;
     assert_eq!((said.code, said.entry(&theirs)), (2, "refused"), "{}", said.text());
     scene.apply(&other).await;
     scene.not_ready("other", "OwnedByAnother").await;
@@ -199,12 +200,12 @@ async fn p4_what_is_missing_is_waited_for() {
     let scene = Scene::new("p4").await;
     let kind = Kind::Kelvin;
     let spec = json!({"connectionRef": {"name": kind.member()}, "data": [entry("A", "a", "source/value")]});
-    let said = scene.plan_app(&spec);
+    let said = scene.plan_app(&spec).await;
     assert_eq!((said.code, said.entry("a")), (0, "waits"), "{}", said.text());
     assert!(said.text().contains("ConnectionMissing"), "{}", said.text());
     let remote = scene.remote(kind).await;
     scene.connect(&remote).await;
-    let said = scene.plan_app(&spec);
+    let said = scene.plan_app(&spec).await;
     assert!(said.code == 0 && said.text().contains("SourceMissing"), "{}", said.text());
     scene.vault_secret("app", spec.clone()).await;
     scene.not_ready("app", "SourceMissing").await;
@@ -212,7 +213,7 @@ async fn p4_what_is_missing_is_waited_for() {
     let value = scene.canary("value");
     let source = scene.manifest("Secret", "source", json!({"stringData": {"value": value}}));
     let app = scene.manifest("VaultSecret", "app", json!({"spec": spec}));
-    let said = scene.plan_as(scene.cluster.admin_kubeconfig(), &[app, source.clone()], &[]);
+    let said = scene.plan_as(scene.cluster.admin_kubeconfig(), &[app, source.clone()], &[]).await;
     assert_eq!((said.code, said.entry("a")), (0, "create"), "{}", said.text());
     scene.apply(&source).await;
     scene.remote_has(&remote, "a", &value).await;
@@ -221,7 +222,7 @@ async fn p4_what_is_missing_is_waited_for() {
     let app = scene.manifest("VaultSecret", "app", json!({"spec": spec}));
     let newer = scene.manifest("Secret", "source", json!({"stringData": {"value": scene.canary("newer")}}));
     for (source, action) in [(source, "unchanged"), (newer, "update")] {
-        let said = scene.plan_as(scene.cluster.admin_kubeconfig(), &[app.clone(), source], &[]);
+        let said = scene.plan_as(scene.cluster.admin_kubeconfig(), &[app.clone(), source], &[]).await;
         assert_eq!((said.code, said.entry("a")), (0, action), "{}", said.text());
     }
 }
@@ -233,10 +234,18 @@ async fn p5_the_api_server_has_a_say() {
     let value = scene.canary("value");
     let both = json!({"key": "A", "value": value, "valueFrom": {"sealed": value}});
     let spec = json!({"connectionRef": {"name": "c"}, "data": [both]});
-    let said = scene.plan_app(&spec);
+    let said = scene.plan_app(&spec).await;
     assert_eq!((said.code, &said.plan["objects"][0]["action"]), (2, &json!("refused")), "{}", said.text());
     assert!(said.text().contains("exactly one of value and valueFrom must be set"), "{}", said.text());
     assert!(scene.try_create("VaultSecret", "app", json!({"spec": spec})).await.is_err());
+
+    // What only the API server knows: how a label may look.
+    let labelled = json!({"metadata": {"labels": {"x": format!("{value} !")}},
+        "spec": {"connectionRef": {"name": "c"}, "data": [inline("A", "a", &value)]}});
+    let app = scene.manifest("VaultSecret", "app", labelled.clone());
+    let said = scene.plan_as(scene.cluster.admin_kubeconfig(), &[app], &[]).await;
+    assert!(said.code == 2 && said.text().contains("look at metadata.labels"), "{}", said.text());
+    assert!(scene.try_create("VaultSecret", "app", labelled).await.is_err());
 
     let app = scene.manifest(
         "VaultSecret",
@@ -244,7 +253,7 @@ async fn p5_the_api_server_has_a_say() {
         json!({"metadata": {"namespace": "nowhere-at-all"},
         "spec": {"connectionRef": {"name": "c"}, "data": [inline("A", "a", &value)]}}),
     );
-    let said = scene.plan_as(scene.cluster.admin_kubeconfig(), &[app], &[]);
+    let said = scene.plan_as(scene.cluster.admin_kubeconfig(), &[app], &[]).await;
     assert!(said.code == 2 && said.text().contains("nowhere-at-all does not exist"), "{}", said.text());
 }
 
@@ -258,7 +267,7 @@ async fn p6_without_rights_it_says_what_it_does_not_know() {
     let spec = json!({"connectionRef": {"name": "kelvin"}, "data": [
         entry("VALUE", &synced.entry, "source/value"), inline("NEW", "new", &scene.canary("new"))]});
     let app = scene.manifest("VaultSecret", "app", json!({"spec": spec}));
-    let said = scene.plan_as(&kubeconfig, std::slice::from_ref(&app), &[]);
+    let said = scene.plan_as(&kubeconfig, std::slice::from_ref(&app), &[]).await;
     assert!(said.code == 1 && said.text().contains("you may not list VaultSecrets"), "{}", said.text());
 
     let rules = json!([{"apiGroups": ["vaultsecret.dev"], "verbs": ["get", "list"],
@@ -269,7 +278,7 @@ async fn p6_without_rights_it_says_what_it_does_not_know() {
     scene.create("RoleBinding", "ci", json!({"roleRef": role, "subjects": subjects})).await;
     let said = scene
         .eventually("the rights are known", async || {
-            let said = scene.plan_as(&kubeconfig, std::slice::from_ref(&app), &[]);
+            let said = scene.plan_as(&kubeconfig, std::slice::from_ref(&app), &[]).await;
             (said.code != 1).then_some(said)
         })
         .await;
@@ -284,11 +293,12 @@ async fn p7_pruning_goes_by_policy_and_label() {
     let synced = scene.synced(Kind::Kelvin, json!({"deletionPolicy": "Delete"})).await;
     let other = json!({"connectionRef": {"name": "kelvin"}, "data": [inline("A", "a", &scene.canary("value"))]});
     let other = scene.manifest("VaultSecret", "other", json!({"spec": other}));
-    let plan = |args: &[&str]| scene.plan_as(scene.cluster.admin_kubeconfig(), std::slice::from_ref(&other), args);
-    assert_eq!(plan(&[]).plan["objects"].as_array().unwrap().len(), 1);
-    let said = plan(&["--prune"]);
+    let plan =
+        async |args: &[&str]| scene.plan_as(scene.cluster.admin_kubeconfig(), std::slice::from_ref(&other), args).await;
+    assert_eq!(plan(&[]).await.plan["objects"].as_array().unwrap().len(), 1);
+    let said = plan(&["--prune"]).await;
     assert_eq!((said.code, said.entry(&synced.entry)), (0, "delete"), "{}", said.text());
-    assert_eq!(plan(&["--prune", "-l", "app=none"]).plan["objects"].as_array().unwrap().len(), 1);
+    assert_eq!(plan(&["--prune", "-l", "app=none"]).await.plan["objects"].as_array().unwrap().len(), 1);
     scene.delete("VaultSecret", "app").await;
     scene.gone("VaultSecret", "app").await;
     assert_eq!(synced.remote.value(&synced.entry), None, "as it was said");

@@ -16,7 +16,7 @@ use crate::remote::lane::ObjectKey;
 
 /// Plans. `pruned` are VaultSecrets of the cluster that would be deleted.
 pub fn plan<R: CryptoRng + ?Sized>(world: &World, pruned: &[ObjectKey], rng: &mut R) -> Plan {
-    let claims = Claims::gather(world);
+    let claims = Claims::gather(world, pruned);
     let mut objects: Vec<ObjectPlan> = world.manifests.iter().map(|m| manifest(world, &claims, m, rng)).collect();
     objects.extend(pruned.iter().filter_map(|key| Some(gone(key, world.live(key)?, world))));
     let mut notes = world.notes.clone();

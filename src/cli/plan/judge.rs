@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use rand::CryptoRng;
 
-use super::claims::{self, Claims};
+use super::claims::{self, Claims, Left};
 use super::decide::{Wanted, leaves, suspended};
 use super::link::{self, Link, NoLink};
 use super::model::{Action, EntryPlan, Verdict};
@@ -59,6 +59,13 @@ pub fn judge<'a, R: CryptoRng + ?Sized>(
         let leaving =
             live.status.iter().flat_map(|status| &status.entries).filter(|row| !matched.contains(&id_of(row)));
         let mut leaving: Vec<EntryPlan> = leaving.filter_map(|row| leaves(row, spec, world.now)).collect();
+        if let Some(link) = link.as_ref().ok().filter(|link| link.moved) {
+            let left = leaving.iter_mut().filter(|entry| entry.connection.as_ref() == Some(&link.display));
+            left.for_each(|entry| {
+                entry.verdict =
+                    Verdict::because(Action::Forget, "it stays at the remote that the connection leads to now");
+            });
+        }
         if spec.suspended() {
             // Suspended, the keys that went are not written for either.
             leaving.iter_mut().for_each(|entry| entry.verdict = suspended());
@@ -154,9 +161,9 @@ impl Judged<'_> {
     /// The row of an entry, which follows it to another connection of the same remote.
     fn row(&self, world: &World, link: &Link, name: &str) -> Option<&Row> {
         let same = |row: &&Row| row.remote_name == name;
-        let here = self.rows().iter().find(|row| same(row) && row.connection == link.display);
+        let here = self.rows().iter().find(|row| same(row) && row.connection == link.display && !link.moved);
         here.or_else(|| {
-            self.rows().iter().filter(same).find(|row| {
+            self.rows().iter().filter(same).filter(|row| row.connection != link.display).find(|row| {
                 let key = crate::controller::keys::ConnectionKey::parse(&row.connection, &self.key.namespace);
                 let shown = key.and_then(|key| world.connection(&key));
                 shown.and_then(|shown| link::of(world, shown).ok()).is_some_and(|other| other.base == link.base)
@@ -261,6 +268,10 @@ impl Judged<'_> {
         }
         let facts = Wanted { row: row.as_ref(), changed, adoption, link, now: world.now, spec: self.spec };
         let verdict = facts.verdict();
+        let verdict = match claims.left(&link.base, name).filter(|_| verdict.action == Action::Create) {
+            Some(left) => after(left, adoption),
+            None => verdict,
+        };
         let writes = matches!(verdict.action, Action::Create | Action::Update | Action::Adopt);
         if let Some(problem) = link.problem.as_ref().filter(|_| writes) {
             return Verdict::of(problem);
@@ -277,6 +288,25 @@ impl Judged<'_> {
                 Verdict::because(Action::Update, "the value is made anew")
             }
             _ => verdict,
+        }
+    }
+}
+
+/// What would happen to an entry that another VaultSecret gives up.
+fn after(left: &Left, adoption: Adoption) -> Verdict {
+    let by = &left.by;
+    match adoption {
+        _ if left.deleted => Verdict::because(Action::Create, format!("once VaultSecret {by} has deleted it")),
+        Adoption::TakeOver => Verdict::because(
+            Action::Adopt,
+            format!("VaultSecret {by} leaves it at the remote, and it would be overwritten"),
+        ),
+        Adoption::Refuse => {
+            let text = format!(
+                "VaultSecret {by} leaves it at the remote; take it over with adoptionPolicy: TakeOver or the annotation \
+                 vaultsecret.dev/adopt"
+            );
+            Verdict::of(&Issue::new(Reason::RemoteEntryExists, text))
         }
     }
 }

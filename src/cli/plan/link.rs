@@ -15,7 +15,12 @@ use crate::controller::shown::Shown;
 use crate::remote::DriftSignal;
 use crate::remote::spec::{self, Rules};
 use crate::source::reference::{Source, Sources};
+use crate::sync::freeze::tolerated;
 use crate::value::SecretValue;
+
+/// Reasons of a connection that do not pass by themselves.
+const PERSISTENT: [&str; 5] =
+    ["CredentialsMissing", "AuthenticationFailed", "PermissionDenied", "RemoteDiverged", "Invalid"];
 
 /// A connection that a VaultSecret names.
 #[derive(Clone, Debug)]
@@ -34,6 +39,8 @@ pub struct Link {
     pub settle: Duration,
     /// Why nothing would be written through it yet.
     pub problem: Option<Issue>,
+    /// It leads to another remote than it does now: what the ledgers say of it is not said of that one.
+    pub moved: bool,
 }
 
 impl Link {
@@ -82,7 +89,35 @@ pub fn find(world: &World, namespace: &str, reference: &ConnectionRef) -> Result
             NoLink::Issue(Issue::new(Reason::NotAllowed, text))
         });
     }
-    of(world, shown)
+    let mut link = of(world, shown)?;
+    move_to(world, shown, &mut link);
+    Ok(link)
+}
+
+/// Compares where the connection leads with where it leads now. With more than a few entries there, the operator writes nothing
+/// until that is approved.
+fn move_to(world: &World, shown: &Shown, link: &mut Link) {
+    let Some(cluster) = &world.cluster else { return };
+    let live = cluster.connections.get(&shown.key).filter(|live| live.spec != shown.spec);
+    let before = live.and_then(|live| of(world, live).ok());
+    link.moved =
+        before.is_some_and(|before| before.problem.is_none() && link.problem.is_none() && before.base != link.base);
+    if !link.moved {
+        return;
+    }
+    let objects = cluster.vault_secrets.iter().filter(|(key, _)| {
+        shown.key.kind == ConnectionKind::ClusterVaultConnection || key.namespace == shown.key.object.namespace
+    });
+    let rows = objects.flat_map(|(_, vs)| vs.status.iter().flat_map(|status| &status.entries));
+    let own = rows.filter(|row| row.is_ours() && row.connection == link.display).count();
+    if own > tolerated(own) {
+        let text = format!(
+            "{} would point at another remote while it has {own} entries at this one: nothing is written until that is approved",
+            link.display
+        );
+        link.problem = Some(Issue::new(Reason::RemoteDiverged, text));
+        link.moved = false;
+    }
 }
 
 fn missing(world: &World, key: &ConnectionKey, namespace: &str) -> NoLink {
@@ -142,6 +177,7 @@ pub fn of(world: &World, shown: &Shown) -> Result<Link, NoLink> {
     let live = world.cluster.as_ref().and_then(|cluster| cluster.connections.get(&shown.key));
     if let Some(live) = live.filter(|live| live.spec == shown.spec && problem.is_none()) {
         let ready = live.status.conditions.iter().find(|c| c.type_ == "Ready" && c.status == "False");
+        let ready = ready.filter(|c| PERSISTENT.contains(&c.reason.as_str()));
         problem = ready.map(|c| {
             let reason = if c.reason == "RemoteDiverged" { Reason::RemoteDiverged } else { Reason::ConnectionNotReady };
             Issue::new(reason, format!("{display} is not ready: {}", c.reason))
@@ -155,6 +191,7 @@ pub fn of(world: &World, shown: &Shown) -> Result<Link, NoLink> {
         allowed: shown.allowed.clone(),
         problem,
         display,
+        moved: false,
     })
 }
 

@@ -123,8 +123,15 @@ where
 async fn vault_secrets(client: &Client, spaces: &BTreeSet<String>, cluster: &mut Cluster) -> anyhow::Result<()> {
     match list_somewhere::<GuardedSecret>(client, "listing VaultSecrets", spaces).await? {
         (Listed::All(found), everywhere) => {
-            for vs in found.into_iter().filter_map(|vs| vs.0.ok()) {
-                cluster.vault_secrets.insert(ObjectKey::new(vs.namespace().unwrap_or_default(), vs.name_any()), vs);
+            for vs in found {
+                let key = ObjectKey::new(vs.namespace().unwrap_or_default(), vs.name_any());
+                match vs.0 {
+                    Ok(vs) => drop(cluster.vault_secrets.insert(key, vs)),
+                    Err(_) if !spaces.contains(&*key.namespace) => {}
+                    Err(_) => cluster.notes.push(format!(
+                        "VaultSecret {key} of the cluster cannot be understood, and is taken for one that is not there"
+                    )),
+                }
             }
             if !everywhere {
                 let text =

@@ -23,6 +23,8 @@ fn lines(plan: &Plan) -> Vec<Line<'_>> {
             let mut why = vec![format!("{reason}{}", verdict.message)];
             why.extend(more.iter().cloned());
             why.retain(|text| !text.is_empty());
+            // A name in somebody else's manifest is not to speak to the terminal.
+            let what = what.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
             lines.push(Line { action: verdict.action, what, why: why.join("; "), object });
         };
         line(&object.verdict, format!("{} {}", object.kind, object.path()), &object.problems);
@@ -141,6 +143,7 @@ pub fn value(plan: &Plan) -> serde_json::Value {
 }
 
 fn one_line(text: &str) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -158,7 +161,6 @@ fn escaped(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            c if c.is_control() => out.push(' '),
             c => out.push(c),
         }
     }
@@ -176,7 +178,7 @@ mod tests {
             ObjectPlan::new("VaultSecret", Some("shop".to_owned()), "app".to_owned(), Some("a|b.yaml".to_owned()));
         object.verdict = Verdict::plain(Action::Update);
         let entry = |name: &str, verdict| EntryPlan {
-            keys: vec!["A_B".to_owned()],
+            keys: vec!["A_B\u{1b}".to_owned()],
             connection: Some("VaultConnection/kelvin".to_owned()),
             remote_name: Some(name.to_owned()),
             verdict,
@@ -196,7 +198,7 @@ mod tests {
     fn a_table_has_a_line_for_each_and_a_sum() {
         let text = table(&sample());
         assert!(text.contains("update     VaultSecret shop/app"), "{text}");
-        assert!(text.contains("create       entry a at VaultConnection/kelvin, from A_B\n"), "{text}");
+        assert!(text.contains("create       entry a at VaultConnection/kelvin, from A_B?\n"), "{text}");
         assert!(text.contains("NameRefused: no <b>"), "{text}");
         assert!(text.ends_with("2 objects: 1 refused, 1 create, 1 restart\nnote: a note\n"), "{text}");
     }
@@ -208,7 +210,7 @@ mod tests {
         assert!(refused < table, "{text}");
         assert!(text.contains("(a\\|b.yaml)") && text.contains("&lt;b&gt;") && !text.contains('@'), "{text}");
         assert!(text.contains("<details><summary>unchanged</summary>\n\n| | what | why |"), "{text}");
-        assert!(text.contains("| create | ↳ entry a at VaultConnection/kelvin, from A\\_B |  |"), "{text}");
+        assert!(text.contains("| create | ↳ entry a at VaultConnection/kelvin, from A\\_B? |  |"), "{text}");
         assert!(text.contains("> a note"), "{text}");
     }
 

@@ -327,6 +327,52 @@ fn workloads_restart_when_the_values_change_and_not_with_the_first_set() {
 }
 
 #[test]
+fn a_connection_that_leads_elsewhere_leaves_its_entries_or_is_held_back() {
+    for (count, wanted) in [(2, [Action::Create, Action::Forget]), (9, [Action::Waits, Action::Waits])] {
+        let names: Vec<String> = (0..count).map(|i| format!("n{i}")).collect();
+        let data: Vec<Value> = names.iter().map(|name| inline(&name.to_uppercase(), name, "hunter2-new")).collect();
+        let rows: Vec<Value> =
+            names.iter().map(|n| row(n, &n.to_uppercase(), &print_of(n, "hunter2"), "InSync")).collect();
+        let app = vault_secret("app", json!({"data": data, "deletionPolicy": "Delete"}));
+        let mut elsewhere = connection();
+        elsewhere["spec"]["kelvin"]["url"] = json!("https://other.kelvin.ai");
+        let world = with_cluster(&[elsewhere, token(), app.clone()], |cluster| {
+            let mut old = world(&[connection()]);
+            cluster.connections.append(&mut old.connections);
+            put_live(cluster, app, &rows);
+        });
+        let plan = plan(&world);
+        let found = entries(&plan, "app");
+        assert_eq!([found[0].1, found.last().unwrap().1], wanted, "{found:?}");
+        assert!(object(&plan, "kelvin").problems[0].contains("another remote"));
+    }
+}
+
+#[test]
+fn an_entry_moves_from_one_object_to_another() {
+    for (retains, adopts, wanted) in [
+        ("Delete", "Refuse", Action::Create),
+        ("Retain", "TakeOver", Action::Adopt),
+        ("Retain", "Refuse", Action::Refused),
+    ] {
+        let a = |name: &str, policy: Value| {
+            let mut spec = json!({"data": [inline("A", "a", "hunter2")]});
+            spec.as_object_mut().unwrap().extend(policy.as_object().unwrap().clone());
+            vault_secret(name, spec)
+        };
+        let old = a("old", json!({"deletionPolicy": retains}));
+        let new = a("new", json!({"adoptionPolicy": adopts}));
+        let world = with_cluster(&[connection(), token(), new], |cluster| {
+            put_live(cluster, old, &[row("a", "A", &print_of("a", "hunter2"), "InSync")]);
+        });
+        let kept = plan(&world);
+        assert!(only(&kept, "new").1.contains("belongs to VaultSecret shop/old"), "it has it as long as it is there");
+        let pruned = build::plan(&world, &[ObjectKey::new("shop", "old")], &mut os_rng());
+        assert_eq!(only(&pruned, "new").0, wanted, "{retains} {adopts}: {}", only(&pruned, "new").1);
+    }
+}
+
+#[test]
 fn what_is_pruned_goes_by_its_own_policy() {
     let old = vault_secret("old", json!({"data": [inline("A", "a", "hunter2")], "deletionPolicy": "Delete"}));
     let app = vault_secret("app", json!({"data": [inline("B", "b", "hunter2")]}));

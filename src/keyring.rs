@@ -68,7 +68,9 @@ fn make(namespace: &str) -> anyhow::Result<Secret> {
     })
 }
 
-fn read(secret: &Secret) -> Option<KeyRing> {
+/// The keys in the Secret; `None` when it holds none.
+#[must_use]
+pub fn read(secret: &Secret) -> Option<KeyRing> {
     let mut keys: Vec<(u32, String, SecretValue)> = secret
         .data
         .iter()

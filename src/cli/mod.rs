@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 pub mod crd;
+mod plan;
 pub mod run;
 mod seal;
 mod values;
@@ -75,6 +76,8 @@ enum Command {
     Crd,
     /// Run the operator
     Run(Box<run::RunArgs>),
+    /// Show what applying manifests would create, update, delete and restart, without any value
+    Plan(Box<plan::PlanArgs>),
     /// Encrypt a value for a Git repository, bound to one key of one VaultSecret
     Seal(Box<seal::SealArgs>),
 }
@@ -92,6 +95,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     match cli.command {
         Command::Crd => crd::yaml().and_then(|text| print(&text)).map_or_else(|error| fail(&error), |()| Exit::Done),
         Command::Run(args) => run::run(*args),
+        Command::Plan(args) => plan::run(*args),
         Command::Seal(args) => seal::run(*args),
     }
 }

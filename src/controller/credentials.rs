@@ -80,7 +80,8 @@ impl Material {
 }
 
 /// Everything that a connection refers to.
-fn source_refs(spec: &ConnectionSpec) -> Vec<SourceRef> {
+#[must_use]
+pub fn source_refs(spec: &ConnectionSpec) -> Vec<SourceRef> {
     let secret = |name: &str, key: &str| SourceRef { kind: SourceKind::Secret, name: name.into(), key: key.into() };
     let mut refs: Vec<SourceRef> = access::key_refs(spec).into_iter().map(|r| secret(&r.name, &r.key)).collect();
     if let Some(tls) = &spec.tls {
@@ -221,7 +222,11 @@ fn get(sources: &Sources, kind: SourceKind, name: &str, key: &str) -> Result<Sec
     }
 }
 
-fn assemble(spec: &ConnectionSpec, sources: &Sources, token_file: &Path) -> Result<Material, CredentialsError> {
+/// What a connection comes to with what it refers to. Pure.
+///
+/// # Errors
+/// Which part is missing or cannot be used.
+pub fn assemble(spec: &ConnectionSpec, sources: &Sources, token_file: &Path) -> Result<Material, CredentialsError> {
     if access::providers(spec) != 1 {
         return Err(CredentialsError::Invalid(
             "exactly one provider must be set: kelvin, dreadnode, mixpeek, vault or http".to_owned(),

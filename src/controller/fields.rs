@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::desired::Issue;
 use super::pass::Pass;
-use super::values::{Values, known_version};
+use super::values::{Value, Values, known_version};
 use crate::api::Reason;
 use crate::api::vault_secret::DataEntry;
 use crate::remote::{Provider, spec};
@@ -62,6 +62,14 @@ pub fn content(pass: &Pass<'_>, row: usize, values: &Values) -> Result<Content, 
         let value = values.by_index[want.index].as_ref().map_err(Clone::clone)?;
         parts.push((pass.entry(want), value));
     }
+    content_of(provider, &parts)
+}
+
+/// What an entry of these keys is to hold, each with its value. Pure.
+///
+/// # Errors
+/// When it cannot be written in one piece.
+pub fn content_of(provider: Option<Provider>, parts: &[(&DataEntry, &Value)]) -> Result<Content, Issue> {
     let version = parts.iter().map(|(_, value)| value.version.as_str()).collect::<Vec<_>>().join(",");
     let Some(provider) = provider.filter(|provider| spec::default_field(*provider).is_some()) else {
         let text = parts.first().map_or_else(|| SecretValue::new(Vec::new()), |(_, value)| value.text.clone());

@@ -12,7 +12,7 @@ use super::route::source_is_target;
 use super::templates;
 use super::values::{Values, known_version};
 use crate::api::Reason;
-use crate::api::vault_secret::{CreationPolicy, DataEntry, TargetStatus, When};
+use crate::api::vault_secret::{CreationPolicy, DataEntry, TargetStatus, VaultSecretSpec, When};
 use crate::kube_error::CALL_LIMIT;
 use crate::projection::apply::{Applied, Hint, ProjectionError, apply, remove};
 use crate::projection::owner::Owner;
@@ -195,8 +195,6 @@ impl Pass<'_> {
     }
 
     fn desired(&self, values: &Values, further: BTreeMap<String, SecretValue>) -> Desired {
-        let target = self.vs.spec.target.clone().unwrap_or_default();
-        let metadata = target.template.and_then(|t| t.metadata).unwrap_or_default();
         let mut data = further;
         for want in self.wants.iter().filter(|w| self.entry(w).projects()) {
             if let Ok(value) = &values.by_index[want.index] {
@@ -207,18 +205,8 @@ impl Pass<'_> {
             // A key of the spec that has this name is what the Secret shows.
             data.entry(key).or_insert(value);
         }
-        let name = self.vs.spec.target_name(&self.key.name).to_owned();
-        Desired {
-            rivals: self.rivals(&name),
-            name,
-            namespace: self.key.namespace.to_string(),
-            type_: target.type_.unwrap_or_else(|| "Opaque".to_owned()),
-            immutable: target.immutable.unwrap_or(false),
-            data,
-            labels: metadata.labels,
-            annotations: metadata.annotations,
-            policy: self.vs.spec.creation_policy(),
-        }
+        let rivals = self.rivals(self.vs.spec.target_name(&self.key.name));
+        desired_of(&self.vs.spec, &self.key.namespace, &self.key.name, data, rivals)
     }
 
     /// Values before the last rotation, where they are asked for, under `<key>.previous`.
@@ -253,6 +241,30 @@ impl Pass<'_> {
             })
             .filter_map(|other| other.metadata.name.clone())
             .collect()
+    }
+}
+
+/// The Secret that a VaultSecret of that name asks for, with this data. Pure.
+#[must_use]
+pub fn desired_of(
+    spec: &VaultSecretSpec,
+    namespace: &str,
+    name: &str,
+    data: BTreeMap<String, SecretValue>,
+    rivals: BTreeSet<String>,
+) -> Desired {
+    let target = spec.target.clone().unwrap_or_default();
+    let metadata = target.template.and_then(|t| t.metadata).unwrap_or_default();
+    Desired {
+        rivals,
+        name: spec.target_name(name).to_owned(),
+        namespace: namespace.to_owned(),
+        type_: target.type_.unwrap_or_else(|| "Opaque".to_owned()),
+        immutable: target.immutable.unwrap_or(false),
+        data,
+        labels: metadata.labels,
+        annotations: metadata.annotations,
+        policy: spec.creation_policy(),
     }
 }
 

@@ -13,6 +13,7 @@ use super::pass::{Note, Pass};
 use super::project::Projection;
 use crate::kube_error::CALL_LIMIT;
 use crate::projection::restart::{Restarted, annotation, restart};
+use crate::sync::fingerprint::KeyRing;
 use crate::sync::plan::after;
 use crate::value::SecretValue;
 
@@ -57,15 +58,8 @@ impl Pass<'_> {
         if self.vs.spec.rollout_restart_targets.is_empty() {
             return None;
         }
-        let mut bytes = zeroize::Zeroizing::new(Vec::new());
-        for (key, value) in data {
-            for field in [key.as_bytes(), value.expose()] {
-                bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
-                bytes.extend_from_slice(field);
-            }
-        }
         let recorded = self.vs.status.as_ref().and_then(|s| s.target.as_ref()).and_then(|t| t.values.as_deref());
-        Some(self.ctx.keys.fingerprint_like(recorded, &self.uid(), SET, &bytes))
+        Some(name_of_set(&self.ctx.keys, recorded, &self.uid(), data))
     }
 
     /// Restarts the workloads, if the target shows another set than the one that they were restarted for, and notes that in what
@@ -115,6 +109,24 @@ impl Pass<'_> {
         target.restarted = Some(set);
         projection.status = Some(target);
     }
+}
+
+/// Names a set of values of one VaultSecret, under the key that `recorded` was made with. Pure.
+#[must_use]
+pub fn name_of_set<'v>(
+    keys: &KeyRing,
+    recorded: Option<&str>,
+    uid: &str,
+    data: impl Iterator<Item = (&'v String, &'v SecretValue)>,
+) -> String {
+    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    for (key, value) in data {
+        for field in [key.as_bytes(), value.expose()] {
+            bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(field);
+        }
+    }
+    keys.fingerprint_like(recorded, uid, SET, &bytes)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::pass::Pass;
 use super::values::{INLINE, Value, Values, gate};
 use crate::api::vault_secret::DataEntry;
 use crate::api::{Reason, VaultSecret};
-use crate::source::template::{Cause, MOST_TOGETHER, TemplateError, Templates};
+use crate::source::template::{Cause, MOST_TOGETHER, Node, TemplateError, Templates};
 use crate::value::SecretValue;
 
 /// The templates of a spec, judged once a generation.
@@ -69,7 +69,8 @@ pub fn known_version(pass: &Pass<'_>, key: &str) -> Option<Arc<str>> {
 }
 
 /// One version for all of these sources: another one of any of them makes another.
-fn version_of(sources: &BTreeSet<String>, version: impl Fn(&str) -> Option<String>) -> Option<String> {
+#[must_use]
+pub fn version_of(sources: &BTreeSet<String>, version: impl Fn(&str) -> Option<String>) -> Option<String> {
     if sources.is_empty() {
         return Some(INLINE.to_owned());
     }
@@ -95,28 +96,38 @@ pub async fn render(pass: &Pass<'_>, by_index: &mut [Result<Value, Issue>]) {
         if super::desired::check(entry).is_some() {
             continue;
         }
-        let read = |key: &str| by_index.get(*places.get(key)?)?.as_ref().ok();
-        let missing = node.reads().iter().find_map(|key| by_index.get(*places.get(key.as_str())?)?.as_ref().err());
-        let rendered = match missing {
-            Some(why) => Err(Issue::new(why.reason, format!("key {key}: its template needs {}", why.message))),
-            None => pass
-                .templates
-                .render(node, |key| read(key).map(|value| value.raw.clone()))
-                .map_err(|error| issue(key, &error)),
-        };
-        let value = rendered.and_then(|raw| {
-            made += raw.len();
-            if made > MOST_TOGETHER {
-                let text = format!("key {key}: the templates make more than {MOST_TOGETHER} bytes together");
-                return Err(Issue::new(Reason::TemplateError, text));
-            }
-            let version = version_of(node.sources(), |key| read(key).map(|value| value.version.clone()));
-            gate(pass, entry, raw, version.unwrap_or_default())
-        });
-        by_index[index] = value;
+        let read = |key: &str| by_index.get(*places.get(key)?).map(Result::as_ref);
+        let rendered = render_one(&pass.templates, (key, node), read, &mut made);
+        by_index[index] = rendered.and_then(|(raw, version)| gate(pass, entry, raw, version));
         // Each takes a moment of a thread that others need too.
         tokio::task::yield_now().await;
     }
+}
+
+/// What a template makes of the values that it reads, with its version. `made` counts what the templates of the object made before.
+/// Pure.
+///
+/// # Errors
+/// When a value that it reads is not there, or the template fails.
+pub fn render_one<'v>(
+    templates: &Templates,
+    (key, node): (&str, &Node),
+    read: impl Fn(&str) -> Option<Result<&'v Value, &'v Issue>>,
+    made: &mut usize,
+) -> Result<(SecretValue, String), Issue> {
+    if let Some(why) = node.reads().iter().find_map(|key| read(key)?.err()) {
+        return Err(Issue::new(why.reason, format!("key {key}: its template needs {}", why.message)));
+    }
+    let value = |key: &str| read(key).and_then(Result::ok);
+    let raw =
+        templates.render(node, |key| value(key).map(|value| value.raw.clone())).map_err(|error| issue(key, &error))?;
+    *made += raw.len();
+    if *made > MOST_TOGETHER {
+        let text = format!("key {key}: the templates make more than {MOST_TOGETHER} bytes together");
+        return Err(Issue::new(Reason::TemplateError, text));
+    }
+    let version = version_of(node.sources(), |key| value(key).map(|value| value.version.clone()));
+    Ok((raw, version.unwrap_or_default()))
 }
 
 /// The keys that only the target has, each with its value.
@@ -124,13 +135,23 @@ pub async fn render(pass: &Pass<'_>, by_index: &mut [Result<Value, Issue>]) {
 /// # Errors
 /// When a template fails, or, without an issue of its own, when a key that one reads has no value.
 pub fn target_data(pass: &Pass<'_>, values: &Values) -> Result<BTreeMap<String, SecretValue>, Option<Issue>> {
-    let of = |key: &str| {
+    target_data_of(&pass.templates, |key| {
         let index = pass.vs.spec.data.iter().position(|entry| entry.key == key)?;
         values.by_index[index].as_ref().ok().map(|value| value.raw.clone())
-    };
+    })
+}
+
+/// The same of values that are at hand. Pure.
+///
+/// # Errors
+/// The same.
+pub fn target_data_of(
+    templates: &Templates,
+    of: impl Fn(&str) -> Option<SecretValue>,
+) -> Result<BTreeMap<String, SecretValue>, Option<Issue>> {
     let mut data = BTreeMap::new();
-    for (name, node) in pass.templates.of_target() {
-        let rendered = node.map_err(Clone::clone).and_then(|node| pass.templates.render(node, of));
+    for (name, node) in templates.of_target() {
+        let rendered = node.map_err(Clone::clone).and_then(|node| templates.render(node, &of));
         match rendered {
             Ok(value) if value.is_empty() => {
                 let text = format!("target.template.data, key {name}: the value is empty");

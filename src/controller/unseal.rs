@@ -59,10 +59,17 @@ struct Place {
 
 fn open(ring: &Arc<Ring>, place: &Place, key: &str, text: &str) -> Opened {
     let scope = Scope::new(&place.namespace, &place.name, key).map_err(|error| refused(key, &error.to_string()))?;
-    match ring.open(&scope, text) {
-        Ok((value, _)) => Ok((value, version_of(ring))),
-        Err(error) => Err(refused(key, &advice(&error, &scope, ring, &place.system))),
-    }
+    open_one(ring, &scope, text, &place.system).map(|value| (value, version_of(ring)))
+}
+
+/// Opens one sealed value for its place. Pure.
+///
+/// # Errors
+/// Why it would be refused, and what to do about it.
+pub fn open_one(ring: &Ring, scope: &Scope, text: &str, system: &str) -> Result<SecretValue, Issue> {
+    ring.open(scope, text)
+        .map(|(value, _)| value)
+        .map_err(|error| refused(scope.key(), &advice(&error, scope, ring, system)))
 }
 
 fn refused(key: &str, text: &str) -> Issue {

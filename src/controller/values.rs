@@ -17,6 +17,7 @@ use super::templates;
 use crate::api::Reason;
 use crate::api::vault_secret::DataEntry;
 use crate::kube_error::CALL_LIMIT;
+use crate::remote::spec::Rules;
 use crate::source::api_error::{ApiError, ApiFailure};
 use crate::source::encoding::encode;
 use crate::source::escrow::{self, EntryId as EscrowEntry, EscrowError, WantedValue, escrow_name};
@@ -30,6 +31,7 @@ use crate::value::SecretValue;
 pub(super) const INLINE: &str = "spec";
 
 /// One value, as it was read.
+#[derive(Clone)]
 pub struct Value {
     /// The bytes, for the Secret.
     pub raw: SecretValue,
@@ -209,8 +211,15 @@ fn generated(entry: &DataEntry, escrow: Option<&escrow::Escrow>) -> Result<(Secr
     }
 }
 
-/// Fails closed: what is empty, not text or too large goes nowhere.
 pub(super) fn gate(pass: &Pass<'_>, entry: &DataEntry, raw: SecretValue, version: String) -> Result<Value, Issue> {
+    gate_by(pass.route.handle.as_ref().map(|handle| &handle.rules), entry, raw, version)
+}
+
+/// Fails closed: what is empty, not text or too large for the remote goes nowhere. Pure.
+///
+/// # Errors
+/// Why the value is refused.
+pub fn gate_by(rules: Option<&Rules>, entry: &DataEntry, raw: SecretValue, version: String) -> Result<Value, Issue> {
     let refused = |text: String| Issue::new(Reason::ValueRefused, format!("key {}: {text}", entry.key));
     if raw.is_empty() {
         return Err(refused("the value is empty".to_owned()));
@@ -219,8 +228,8 @@ pub(super) fn gate(pass: &Pass<'_>, entry: &DataEntry, raw: SecretValue, version
         return Ok(Value { text: SecretValue::new(Vec::new()), raw, version });
     }
     let text = encode(raw.expose(), entry.encoding()).map_err(|e| refused(e.to_string()))?;
-    if let Some(handle) = &pass.route.handle {
-        handle.rules.check_value(text.len()).map_err(|e| refused(e.to_string()))?;
+    if let Some(rules) = rules {
+        rules.check_value(text.len()).map_err(|e| refused(e.to_string()))?;
     }
     Ok(Value { raw, text, version })
 }

@@ -176,6 +176,12 @@ fn rule(kind: SourceKind, namespace: &str) -> String {
 #[derive(Clone, Debug, Default)]
 pub struct Sources(BTreeMap<SourceRef, Result<Source, SourceError>>);
 
+impl FromIterator<(SourceRef, Result<Source, SourceError>)> for Sources {
+    fn from_iter<I: IntoIterator<Item = (SourceRef, Result<Source, SourceError>)>>(read: I) -> Self {
+        Self(read.into_iter().collect())
+    }
+}
+
 impl Sources {
     /// What was read for a reference; `None` when it was not among those asked for.
     #[must_use]

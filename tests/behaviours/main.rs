@@ -14,6 +14,7 @@ mod deletion;
 mod generated;
 mod http;
 mod inputs;
+mod plan;
 mod projection;
 mod pushing;
 mod regressions;

@@ -7,12 +7,13 @@ ARGS ?=
 THREADS ?= 16
 # Where `make generate` writes.
 OUT ?= crds
+CHART := charts/vaultsecret-operator
 
 CRDS := vaultsecrets.yaml vaultconnections.yaml clustervaultconnections.yaml
 DEVKIT := $(CARGO) run --quiet --package devkit --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-unit bench controlplane serve remotes fmt lint docs generate check-generated deny clean
+.PHONY: help tools demo test test-unit chart bench controlplane serve remotes fmt lint docs generate check-generated deny clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,11 +34,18 @@ demo: tools ## See the whole thing work: API server, three remotes, operator, ex
 
 test: tools test-unit ## Run every test: the pure ones first, then those against a real API server (ARGS=... for cargo test)
 	@$(DEVKIT) controlplane >/dev/null
+	@$(DEVKIT) helm >/dev/null
 	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --workspace --no-fail-fast --test '*' $(ARGS)
 	$(CARGO) test --workspace --doc $(ARGS)
 
 test-unit: ## Run the tests that need no API server
 	$(CARGO) test --workspace --no-fail-fast --lib --bins $(ARGS)
+
+chart: ## Lint the Helm chart and render it with each file in tests/chart/values
+	@helm=$$($(DEVKIT) helm) && for values in tests/chart/values/*.yaml; do \
+	    echo "$$values" && "$$helm" lint --strict --quiet $(CHART) --values "$$values" && \
+	    "$$helm" template release $(CHART) --namespace vaultsecret-system --values "$$values" >/dev/null || exit 1; \
+	done
 
 bench: tools ## Measure latency and cold start of the optimised operator against a real API server; prints figures
 	@$(DEVKIT) controlplane >/dev/null
@@ -62,7 +70,7 @@ lint: ## Check the format and run clippy; warnings are errors
 docs: ## Build the documentation of the code; warnings are errors
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
 
-generate: ## Write crds/ from the types in src/api/
+generate: ## Write crds/ from the types in src/api/, and the chart's copy of it
 	@mkdir -p '$(OUT)'
 	@$(CARGO) run --quiet --bin vaultsecret -- crd > '$(OUT)/.all.yaml'
 	@awk -v out='$(OUT)' ' \
@@ -78,14 +86,16 @@ generate: ## Write crds/ from the types in src/api/
 	    name == "" && /^  name: [a-z]+\.vaultsecret\.dev$$/ { name = $$2; sub(/\..*/, "", name) } \
 	    END { if (!failed) flush() }' '$(OUT)/.all.yaml'
 	@rm -f '$(OUT)/.all.yaml'
+	@if [ '$(OUT)' = crds ]; then cp $(CRDS:%=crds/%) $(CHART)/files/crds/; fi
 
-check-generated: ## Fail when crds/ is not what make generate writes
+check-generated: ## Fail when crds/ or the chart's copy is not what make generate writes
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
 	$(MAKE) --no-print-directory generate OUT="$$fresh" && \
 	for file in $(CRDS); do \
 	    diff -u "crds/$$file" "$$fresh/$$file" || { echo "crds/$$file is stale: run make generate" >&2; exit 1; }; \
+	    cmp "$(CHART)/files/crds/$$file" "$$fresh/$$file" || { echo "$(CHART) is stale: run make generate" >&2; exit 1; }; \
 	done && \
-	test "$$(ls "$$fresh" | wc -l)" -eq $(words $(CRDS)) || { echo 'a CRD is missing in the Makefile and in crds/kustomization.yaml' >&2; exit 1; }
+	test "$$(ls "$$fresh" | wc -l)" -eq $(words $(CRDS)) && test "$$(ls $(CHART)/files/crds | wc -l)" -eq $(words $(CRDS)) || { echo 'a CRD is missing in the Makefile and in crds/kustomization.yaml' >&2; exit 1; }
 
 deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
 	$(CARGO) deny --workspace check licenses bans sources

@@ -15,6 +15,8 @@ struct Cli {
 enum Command {
     /// Print the folder with the control plane's programs, building them the first time.
     Controlplane(controlplane::Args),
+    /// Print the path of helm, building it the first time.
+    Helm,
     /// See the whole thing work: API server, three remotes, operator, examples, trouble and repair.
     Demo(demo::Args),
     /// Serve stand-ins for the three remotes on loopback until Ctrl-C.
@@ -25,6 +27,7 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Controlplane(args) => controlplane::cli(args).await,
+        Command::Helm => controlplane::helm_cli().await,
         Command::Demo(args) => {
             let code = demo::cli(args).await?;
             // By now everything is stopped and removed. A return would wait for a build that was interrupted.

@@ -13,6 +13,12 @@ use super::build;
 /// The Go module that pins Kubernetes and etcd.
 const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/controlplane");
 
+/// The Go module that pins helm, apart from the other: each picks the versions that it needs of what both depend on.
+const CHART_TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chart-tools");
+
+/// What is built of it.
+const HELM: build::Programs = &[("helm", "helm.sh/helm/v4/cmd/helm")];
+
 /// The programs without which there is no control plane.
 const NEEDED: &[&str] = &["etcd", "kube-apiserver", "kube-controller-manager"];
 
@@ -112,15 +118,31 @@ impl Binaries {
                 )),
             }
         }
-        let cache = search.cache.as_deref().ok_or(BinariesError::NoCache)?;
-        let module = Path::new(MODULE);
-        let go_mod = module.join("go.mod");
-        let pins = fs::read_to_string(&go_mod).map_err(BinariesError::io(format!("reading {}", go_mod.display())))?;
-        let plan = build::Plan::new(module, &pins);
-        let folder = cache.join("vaultsecret-devkit").join(format!("controlplane-{}", key(&pins, &plan.ldflags)));
-        build::ensure(&plan, &folder, search.path.as_ref())?;
-        Ok(Self { folder })
+        built(search, "controlplane", Path::new(MODULE), build::PROGRAMS).map(|folder| Self { folder })
     }
+}
+
+/// Finds helm, and builds it the first time; `VAULTSECRET_HELM` may name one. It blocks.
+///
+/// # Errors
+/// When there is no Go, or it does not build.
+pub fn helm() -> Result<PathBuf, BinariesError> {
+    if let Some(named) = env::var_os("VAULTSECRET_HELM").filter(|value| !value.is_empty()) {
+        return Ok(named.into());
+    }
+    let folder = built(&Search::from_environment(), "chart-tools", Path::new(CHART_TOOLS), HELM)?;
+    Ok(folder.join("helm"))
+}
+
+/// The folder with the programs that a Go module pins, built the first time.
+fn built(search: &Search, kind: &str, module: &Path, programs: build::Programs) -> Result<PathBuf, BinariesError> {
+    let cache = search.cache.as_deref().ok_or(BinariesError::NoCache)?;
+    let go_mod = module.join("go.mod");
+    let pins = fs::read_to_string(&go_mod).map_err(BinariesError::io(format!("reading {}", go_mod.display())))?;
+    let plan = build::Plan::new(programs, module, &pins);
+    let folder = cache.join("vaultsecret-devkit").join(format!("{kind}-{}", key(&pins, &plan.ldflags)));
+    build::ensure(&plan, &folder, search.path.as_ref())?;
+    Ok(folder)
 }
 
 /// What of the environment decides where the programs are.

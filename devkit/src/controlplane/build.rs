@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 use super::binaries::{BinariesError, missing};
 use super::process::Process;
 
-/// The programs and the packages they are built from; the slowest is last but one, the one that only people use is last.
-const PROGRAMS: &[(&str, &str)] = &[
+/// Programs and the packages they are built from.
+pub(super) type Programs = &'static [(&'static str, &'static str)];
+
+/// Those of the control plane; the slowest is last but one, the one that only people use is last.
+pub(super) const PROGRAMS: Programs = &[
     ("etcd", "go.etcd.io/etcd/server/v3"),
     ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
     ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
@@ -25,6 +28,7 @@ const PULSE: Duration = Duration::from_secs(15);
 /// What is built and how.
 #[derive(Debug)]
 pub(super) struct Plan {
+    programs: Programs,
     module: PathBuf,
     go_version: String,
     /// The linker's flags.
@@ -33,27 +37,28 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Reads what go.mod pins.
-    pub(super) fn new(module: &Path, go_mod: &str) -> Self {
+    pub(super) fn new(programs: Programs, module: &Path, go_mod: &str) -> Self {
         let word_after = |first: &str| {
             go_mod
                 .lines()
                 .find_map(|line| line.trim().strip_prefix(first)?.strip_prefix(' ')?.split_whitespace().next())
         };
-        let kubernetes = word_after("k8s.io/kubernetes").unwrap_or("v0.0.0");
         Self {
+            programs,
             module: module.to_owned(),
             go_version: word_after("go").unwrap_or("1").to_owned(),
-            ldflags: ldflags(kubernetes),
+            ldflags: ldflags(word_after("k8s.io/kubernetes")),
         }
     }
 }
 
 /// Without these flags Kubernetes calls itself v0.0.0-master, which a chart's `kubeVersion` refuses, and its clients name no
 /// version.
-fn ldflags(version: &str) -> String {
+fn ldflags(kubernetes: Option<&str>) -> String {
+    let mut flags = String::from("-s -w");
+    let Some(version) = kubernetes else { return flags };
     let mut numbers = version.trim_start_matches('v').split('.');
     let (major, minor) = (numbers.next().unwrap_or("0"), numbers.next().unwrap_or("0"));
-    let mut flags = String::from("-s -w");
     for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
         for (name, value) in [("Version", version), ("Major", major), ("Minor", minor), ("TreeState", "clean")] {
             flags.push_str(&format!(" -X {package}.git{name}={value}"));
@@ -70,7 +75,7 @@ pub(super) fn say(line: &str) {
 
 /// Sees to it that every program is in `folder`. Of several processes that ask at once, one builds and the others wait.
 pub(super) fn ensure(plan: &Plan, folder: &Path, path: Option<&OsString>) -> Result<(), BinariesError> {
-    let names: Vec<&str> = PROGRAMS.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = plan.programs.iter().map(|(name, _)| *name).collect();
     if missing(folder, &names).is_empty() {
         return Ok(());
     }
@@ -79,11 +84,11 @@ pub(super) fn ensure(plan: &Plan, folder: &Path, path: Option<&OsString>) -> Res
     fs::create_dir_all(folder).map_err(BinariesError::io(format!("making {}", folder.display())))?;
     // Held until the function returns; the kernel lets it go when the process dies.
     let _lock = lock(&folder.join(".lock"))?;
-    for (position, (name, package)) in PROGRAMS.iter().enumerate() {
+    for (position, (name, package)) in plan.programs.iter().enumerate() {
         if missing(folder, &[name]).is_empty() {
             continue;
         }
-        let of = format!("{name} ({} of {})", position + 1, PROGRAMS.len());
+        let of = format!("{name} ({} of {})", position + 1, plan.programs.len());
         build(plan, &go, folder, name, package, &of)?;
     }
     Ok(())
@@ -95,7 +100,7 @@ fn lock(path: &Path) -> Result<File, BinariesError> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            say("another process builds the control plane, waiting for it");
+            say("another process builds the same programs, waiting for it");
             file.lock().map_err(failed)?;
         }
         Err(TryLockError::Error(error)) => return Err(failed(error)),
@@ -226,7 +231,7 @@ mod tests {
 
     #[test]
     fn kubernetes_is_told_the_version_that_go_mod_pins() {
-        let plan = Plan::new(Path::new("/"), GO_MOD);
+        let plan = Plan::new(PROGRAMS, Path::new("/"), GO_MOD);
         assert_eq!(plan.go_version, "1.26.0");
         for flag in ["gitVersion=v1.37.2 ", "gitMajor=1 ", "gitMinor=37 "] {
             assert!(plan.ldflags.contains(flag), "{flag} in {}", plan.ldflags);
@@ -250,7 +255,7 @@ mod tests {
     fn an_old_go_is_named_with_the_version_to_install() {
         let folder = tempfile::tempdir().unwrap();
         let path = fake_go(folder.path(), "echo go1.25.4");
-        let plan = Plan::new(folder.path(), GO_MOD);
+        let plan = Plan::new(PROGRAMS, folder.path(), GO_MOD);
         let error = ensure(&plan, &folder.path().join("out"), Some(&path)).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("needs Go 1.26.0 or newer"), "{text}");
@@ -261,7 +266,7 @@ mod tests {
     fn a_failed_build_shows_what_go_said_and_leaves_no_program() {
         let folder = tempfile::tempdir().unwrap();
         let path = fake_go(folder.path(), "[ \"$1\" = env ] && { echo go1.26.0; exit; }; echo 'disk full' >&2; exit 1");
-        let plan = Plan::new(folder.path(), GO_MOD);
+        let plan = Plan::new(PROGRAMS, folder.path(), GO_MOD);
         let out = folder.path().join("out");
         let error = ensure(&plan, &out, Some(&path)).unwrap_err();
         assert!(error.to_string().contains("building etcd failed"), "{error}");
@@ -279,7 +284,7 @@ mod tests {
             calls.display()
         );
         let path = fake_go(folder.path(), &script);
-        let plan = Plan::new(folder.path(), GO_MOD);
+        let plan = Plan::new(PROGRAMS, folder.path(), GO_MOD);
         let out = folder.path().join("out");
         thread::scope(|scope| {
             for _ in 0..4 {

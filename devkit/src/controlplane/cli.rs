@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::build::say;
-use super::{Binaries, ControlPlane, Options};
+use super::{Binaries, ControlPlane, Options, helm};
 
 /// Prints the folder with kube-apiserver, kube-controller-manager, etcd and kubectl, after building them the first time.
 #[derive(Debug, clap::Args)]
@@ -24,6 +24,12 @@ pub async fn cli(args: Args) -> anyhow::Result<()> {
     }
     let binaries = tokio::task::spawn_blocking(Binaries::find).await??;
     print_line(&binaries.folder().display().to_string())
+}
+
+/// Runs `devkit helm`: standard output has one line here too.
+pub async fn helm_cli() -> anyhow::Result<()> {
+    let helm = tokio::task::spawn_blocking(helm).await??;
+    print_line(&helm.display().to_string())
 }
 
 fn print_line(line: &str) -> anyhow::Result<()> {

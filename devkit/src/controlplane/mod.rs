@@ -39,8 +39,8 @@ use kube::{Api, Client};
 use tokio::sync::OnceCell;
 
 pub use audit::{AuditLog, AuditMark, AuditRecord};
-pub use binaries::{Binaries, BinariesError};
-pub use cli::{Args, cli};
+pub use binaries::{Binaries, BinariesError, helm};
+pub use cli::{Args, cli, helm_cli};
 pub use error::{Error, chain};
 pub use process::Process;
 

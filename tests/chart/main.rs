@@ -1,0 +1,18 @@
+//! The Helm chart: what it renders, what the API server says to that, what its policies let the operator do, and what outlives
+//! an upgrade and an uninstall.
+//!
+//! The renderings stand in `snapshots/`, one for each file in `values/`. After a change that is meant, write them anew with
+//! `UPDATE_SNAPSHOTS=1 cargo test --test chart` and read the difference. Every rendering is applied to a real API server with
+//! strict validation, which knows more than schemas of its kinds do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+mod attempts;
+mod cluster;
+mod helm;
+mod lifecycle;
+mod monitoring;
+mod policies;
+mod render;
+mod tenants;
+mod values;

@@ -194,6 +194,23 @@ fn ours_and_somebody_changed_it() {
     ]);
 }
 
+/// A list that shows an entry as it was before our own last write lags behind; a backup that is put back later does not.
+#[test]
+fn ours_and_the_list_lags() {
+    let old = |began| stamped(began, -D, -77);
+    let report = |seen| Case { drift: Drift::Report, ..Case::new(Some(ours(true)), seen, true) };
+    let open = Case::new(Some(unsettled(ours(true), 0)), old(D / 2), true);
+    check(vec![
+        ("older than our write, soon after it", Case::new(Some(ours(true)), old(D - 1), true), InSync),
+        ("the same, Report", report(old(D - 1)), InSync),
+        ("the same, another value", Case { wanted: Some("b"), ..report(old(D - 1)) }, Update(Cause::Changed)),
+        ("older, and long after it", Case::new(Some(ours(true)), old(D), true), Update(Cause::Reassert)),
+        ("the same, Report", report(old(D)), Drifted { contested: false }),
+        ("newer, soon after it", Case::new(Some(ours(true)), stamped(1, 0, 1), true), Update(Cause::Reassert)),
+        ("older, while a write of ours may still land", open, Update(Cause::LateWrite)),
+    ]);
+}
+
 #[test]
 fn ours_and_unsettled() {
     let since = 10_000;

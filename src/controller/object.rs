@@ -53,6 +53,14 @@ impl Memo {
         }
     }
 
+    /// Forgets what failed: the next write is not held back.
+    pub fn try_at_once(&mut self) {
+        self.backoff.reset();
+        self.failed_for = None;
+        self.update_refused = 0;
+        self.refused_at = None;
+    }
+
     /// Reassertions within the last hour; older ones are forgotten.
     pub fn reasserted_within_the_hour(&mut self, now: Timestamp) -> u32 {
         let hour = std::time::Duration::from_secs(3600);

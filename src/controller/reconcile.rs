@@ -349,15 +349,19 @@ fn note_values(pass: &mut Pass<'_>, values: Option<&Values>) {
     }
 }
 
-/// A new value of the force-push annotation: every entry of ours is to be sent again. The mark is in the rows, so that it
-/// holds although the entries may leave in several turns.
+/// A new value of the force-push annotation: every entry of ours is to be sent again, and what failed is tried now. The mark is in
+/// the rows, so that it holds although the entries may leave in several turns.
 fn mark_force_push(pass: &mut Pass<'_>) -> Option<String> {
     if pass.is_deleting() || pass.vs.spec.suspended() || pass.route.problem.is_some() {
         return None;
     }
     let asked = pending_annotation(pass, names::FORCE_PUSH, |s| s.last_handled_force_push.as_deref())?.to_owned();
-    for row in pass.rows.iter_mut().filter(|r| r.key.is_some() && r.is_ours()) {
-        row.resend = true;
+    for row in pass.rows.iter_mut().filter(|r| r.key.is_some()) {
+        row.resend |= row.is_ours();
+        // Whoever asks does not wait for a failure's next attempt either.
+        if let Some(memo) = pass.state.memos.get_mut(&(row.connection.clone(), row.remote_name.clone())) {
+            memo.try_at_once();
+        }
     }
     Some(asked)
 }

@@ -15,7 +15,7 @@ use super::save::SaveError;
 use crate::api::Reason;
 use crate::api::vault_secret::VaultSecretStatus;
 use crate::remote::lane::{Outcome as LaneOutcome, Turn};
-use crate::remote::{CallError, Certainty, EntryRef, ErrorClass, Operation, Owner, Written};
+use crate::remote::{CallError, Certainty, EntryRef, ErrorClass, Operation, Owner, Provider, Written};
 use crate::sync::plan::Cause;
 use crate::sync::transition::{self, After, Answer, Intent, Outcome, Write};
 
@@ -290,7 +290,10 @@ impl Pass<'_> {
             }
             (_, Some(Err(error))) => {
                 self.note_failure(due, error);
-                false
+                // Which status a taken name has there is not declared, nor are the words: a list tells, before the next attempt.
+                due.write == Write::Create
+                    && error.class == ErrorClass::Invalid
+                    && handle.rules.provider() == Provider::Mixpeek
             }
             _ => true,
         }

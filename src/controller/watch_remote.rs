@@ -13,7 +13,7 @@ use super::prober::{Event, RemoteHandle, Snapshot};
 use crate::remote::lane::ObjectKey;
 use crate::sync::conflict::Hold;
 use crate::sync::freeze::Tally;
-use crate::sync::snapshot::{Trace, counts};
+use crate::sync::snapshot::{Trace, counts, lags};
 
 /// Starts the prober of a remote, once; it ends with the process, or when no connection goes to the remote any more.
 pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
@@ -80,7 +80,8 @@ fn compare(snapshot: &Snapshot, claim: &Claim) -> Option<Shows> {
     }
     let listed = snapshot.entries.get(&*claim.entry.name);
     let version = listed.and_then(|l| l.version.as_deref());
-    let moved = |ours: &Option<Arc<str>>| matches!((ours.as_deref(), version), (Some(a), Some(b)) if a != b);
+    let began = snapshot.span.began;
+    let moved = |ours: &Option<Arc<str>>| matches!((ours.as_deref(), version), (Some(a), Some(b)) if a != b && !lags(began, b, a));
     Some(match (claim.expects.as_ref()?, listed) {
         (Expects::Present(_) | Expects::Listed, None) => Shows::Missing,
         (Expects::Present(ours), Some(_)) if moved(ours) => Shows::Moved,

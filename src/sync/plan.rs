@@ -314,7 +314,10 @@ fn watches_stamps(facts: &Facts<'_>, row: &Row) -> bool {
 /// Whether somebody wrote after our last acknowledged write, as far as the stamps show.
 #[must_use]
 pub fn has_moved(facts: &Facts<'_>, row: &Row, sighting: &Sighting) -> bool {
-    watches_stamps(facts, row) && sighting.version.is_some() && sighting.version != row.remote_version
+    let (Some(listed), Some(ours)) = (&sighting.version, &row.remote_version) else { return false };
+    // While a write of ours is unsettled, whatever differs is put right.
+    let lags = row.unsettled_since().is_none() && super::snapshot::lags(sighting.began, listed, ours);
+    watches_stamps(facts, row) && listed != ours && !lags
 }
 
 fn missing(facts: &Facts<'_>) -> Decision {

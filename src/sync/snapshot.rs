@@ -1,6 +1,11 @@
 //! When a list of the remote counts for an entry.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+
+/// How far a list may lag behind the answers to writes.
+const LAG: Duration = Duration::from_secs(60);
 
 /// What this process knows of its own writes of one entry. Kept in memory only: a new process starts with none, and no
 /// snapshot that began before it read the row counts for it.
@@ -32,6 +37,15 @@ pub fn counts(span: Span, trace: &Trace) -> bool {
     trace.in_flight == 0
         && trace.last_write_over.is_none_or(|over| span.began > over)
         && trace.read_at.is_some_and(|read| span.began > read)
+}
+
+/// Whether a list shows an entry as it was before our last write: with a time of change that is older than the one in the answer to
+/// that write. Nobody has written since then, the list lags. One that began much later does not: that is somebody's doing, such as a
+/// backup that was put back.
+#[must_use]
+pub fn lags(began: Timestamp, listed: &str, ours: &str) -> bool {
+    let (Ok(listed), Ok(ours)) = (listed.parse::<Timestamp>(), ours.parse::<Timestamp>()) else { return false };
+    listed < ours && began < super::plan::after(ours, LAG)
 }
 
 impl Trace {

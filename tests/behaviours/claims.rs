@@ -1,6 +1,8 @@
 //! Behaviours 10, 11, 16 and 17: whose an entry is.
 
-use devkit::remotes::Op;
+use std::time::{Duration, Instant};
+
+use devkit::remotes::{Action, Fault, Op};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -37,6 +39,28 @@ async fn b10_existing_entry_is_left_alone(kind: Kind) {
     scene.delete("VaultSecret", "app").await;
     scene.gone("VaultSecret", "app").await;
     assert_eq!(remote.write_calls(), 0);
+}
+
+/// A stranger is faster between the list and the create, and the refusal does not say that the name is taken: the list does, and
+/// not only at the next attempt, a minute later.
+#[tokio::test]
+async fn b10_mixpeek_refuses_a_taken_name_in_other_words() {
+    let scene = Scene::new("b10-words").await;
+    let remote = scene.remote(Kind::Mixpeek).await;
+    scene.connect_as("mixpeek", &remote, json!({"probeInterval": "10m"})).await;
+    scene.connection_is("mixpeek", "Connected").await;
+    let refusal = remote.faults().add(Fault::new(Action::status(400)).on(Op::Create).times(1));
+    // Time for the stranger.
+    remote.faults().add(Fault::new(Action::Hang(Some(Duration::from_secs(2)))).on(Op::List));
+    let began = Instant::now();
+    let spec = json!({"connectionRef": {"name": "mixpeek"}, "data": [inline("VALUE", "the_value", "ours")]});
+    scene.vault_secret("app", spec).await;
+    scene.eventually("the create is refused", async || remote.faults().hits(refusal) == 1).await;
+    remote.foreign_put("the_value", "theirs");
+    let object = scene.not_ready("app", "RemoteEntryExists").await;
+    assert!(began.elapsed() < Duration::from_secs(40), "after {:?}", began.elapsed());
+    assert_eq!(object.state("the_value"), "Conflict");
+    assert_eq!(remote.history("the_value"), ["theirs"]);
 }
 
 /// The stranger removes it: then it is ours to make.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Kind, Scene, entry, generated, inline};
+use crate::common::{Kind, Scene, entry, for_each_remote, generated, inline};
 use devkit::remotes::{Action, Fault, Op};
 use serde_json::json;
 
@@ -320,3 +320,31 @@ async fn t21_more_than_a_turn_allows() {
     }
     scene.ready("app").await;
 }
+
+/// T22: what a person asks for does not wait for the next attempt of what failed, be it a first create or an update.
+async fn t22_force_push_goes_before_the_next_attempt(kind: Kind) {
+    // The next attempt after a 403 is a minute later, give or take a fifth.
+    const SOON: Duration = Duration::from_secs(40);
+    let scene = Scene::new("t22").await;
+    let remote = scene.remote(kind).await;
+    scene.connect(&remote).await;
+    let name = kind.name("the value");
+    for (round, op, value) in [("first", Op::Create, "one"), ("second", Op::Update, "two")] {
+        remote.faults().add(Fault::new(Action::status(403)).on(op).times(1));
+        let spec = json!({"connectionRef": {"name": kind.member()}, "data": [inline("VALUE", &name, value)]});
+        match op {
+            Op::Create => scene.vault_secret("app", spec).await,
+            _ => scene.edit("app", spec).await,
+        };
+        scene.not_ready("app", "RemoteError").await;
+        let began = std::time::Instant::now();
+        scene.annotate("VaultSecret", "app", "vaultsecret.dev/force-push", round).await;
+        scene.remote_has(&remote, &name, value).await;
+        assert!(began.elapsed() < SOON, "after {:?}", began.elapsed());
+        scene.ready("app").await;
+    }
+    pause(3).await;
+    assert_eq!(remote.history(&name), ["one", "two"], "once, and no more");
+}
+
+for_each_remote!(t22_force_push_goes_before_the_next_attempt,);

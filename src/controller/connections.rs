@@ -14,6 +14,7 @@ use super::refs::{Known, Ref};
 use super::shown::Shown;
 use crate::api::ConnectionReason;
 use crate::api::connection::AllowedNamespaces;
+use crate::api::vault_secret::ConnectionKind;
 use crate::remote::lane::ObjectKey;
 use crate::remote::spec::Rules;
 use crate::sync::plan::after;
@@ -120,7 +121,10 @@ impl ConnectionHandle {
     /// Why nothing may be sent through the connection, if so: a freeze is not told here.
     #[must_use]
     pub fn not_ready(&self) -> Option<(ConnectionReason, String)> {
-        self.blocked.clone().or_else(|| self.remote.not_ready().map(|told| self.placed(told)))
+        // Where a cluster's connection leads, and with what, is not for everybody whose namespace may use it.
+        let shared = self.key.kind == ConnectionKind::ClusterVaultConnection;
+        let told = || self.remote.not_ready().map(|told| if shared { told } else { self.placed(told) });
+        self.blocked.clone().or_else(told)
     }
 
     /// What the connection's condition says of the remote.

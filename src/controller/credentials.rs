@@ -326,3 +326,31 @@ fn digest(fields: &[&[u8]]) -> Vec<u8> {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(spec: Value) -> (String, String) {
+        let spec = serde_json::from_value(spec).unwrap();
+        (whereabouts(&spec, "shop"), host(&spec))
+    }
+
+    #[test]
+    fn a_person_is_told_where_credential_and_host_are() {
+        let of = |name: &str, key: &str| json!({"name": name, "key": key});
+        let client = json!({"clientIdRef": of("k", "id"), "clientSecretRef": of("k", "secret")});
+        let kelvin = json!({"kelvin": {"url": "https://acme.kelvin.ai/", "auth": {"clientCredentials": client}}});
+        let place = "Secret \"k\" in namespace shop, keys id and secret";
+        assert_eq!(told(kelvin), (place.to_owned(), "acme.kelvin.ai".to_owned()));
+        let mixpeek = json!({"mixpeek": {"auth": {"apiKeyRef": of("m", "api-key")}}});
+        let place = "Secret \"m\" in namespace shop, key api-key";
+        assert_eq!(told(mixpeek), (place.to_owned(), "api.mixpeek.com".to_owned()));
+        let role = json!({"role": "shop"});
+        let vault = json!({"vault": {"url": "http://127.0.0.1:8200", "auth": {"kubernetes": role}}});
+        assert_eq!(told(vault), (String::new(), "127.0.0.1:8200".to_owned()));
+    }
+}

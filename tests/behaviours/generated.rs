@@ -237,7 +237,10 @@ async fn b33_long_passwords_by_default() {
     scene.ready("app").await;
     for length in lengths {
         let value = remote.value(&format!("P{length}")).unwrap();
-        scene.secret_text(&value);
+        // A single character is everywhere.
+        if length > 1 {
+            scene.secret_text(&value);
+        }
         assert_eq!(value.chars().count(), length);
     }
     let data = json!([password("P", json!({"length": 64, "digits": 16, "allowRepeat": false}))]);

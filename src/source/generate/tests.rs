@@ -170,8 +170,12 @@ proptest! {
                 let text = value.expose_str().unwrap();
                 let pool = characters.unwrap_or_else(|| DEFAULT_SYMBOLS.to_owned());
                 prop_assert_eq!(text.chars().count(), length as usize);
-                let digits = digits.unwrap_or(length / 4) as usize;
-                let symbols = symbols.unwrap_or(length / 4) as usize;
+                // A quarter of each by default, or as many different ones as there are.
+                let most = |there: usize| if allow_repeat { usize::MAX } else { there };
+                let quarter = (length / 4) as usize;
+                let different = pool.chars().collect::<BTreeSet<_>>().len();
+                let digits = digits.map_or(quarter.min(most(10)), |digits| digits as usize);
+                let symbols = symbols.map_or(quarter.min(most(different)), |symbols| symbols as usize);
                 // With symbols that are letters or digits only bounds can be seen from outside.
                 let seen_digits = text.chars().filter(char::is_ascii_digit).count();
                 prop_assert!(seen_digits >= digits && seen_digits <= digits + symbols);

@@ -246,7 +246,7 @@ mod tests {
             read(paths).unwrap().iter().map(|d| d.text("/kind").to_owned()).collect()
         };
         let all = folder.path().to_owned();
-        assert_eq!(kinds(&[all.clone()]), ["a-x-yaml", "a-y-JSON", "b-yml"]);
+        assert_eq!(kinds(std::slice::from_ref(&all)), ["a-x-yaml", "a-y-JSON", "b-yml"]);
         assert_eq!(kinds(&[all.clone(), all.join("a")]), ["a-x-yaml", "a-y-JSON", "b-yml"], "each once");
         assert_eq!(kinds(&[all.join("README.md")]), ["README-md"], "what is named is read");
         assert!(read(&[all.join("nowhere")]).err().unwrap().to_string().contains("nowhere"));

@@ -91,7 +91,7 @@ pub fn markdown(plan: &Plan) -> String {
         for line in refused {
             let path = line.object.path();
             let what = line.what.trim();
-            let place = if what.contains(&path) { String::new() } else { format!(" of {} {path}", line.object.kind) };
+            let place = if what.contains(&path) { String::new() } else { format!(", {} {path}", line.object.kind) };
             let file = line.object.file.as_ref().map(|file| format!(" ({})", escaped(file))).unwrap_or_default();
             let _ = writeln!(out, "- {}{}{file}: {}", escaped(what), escaped(&place), escaped(&line.why));
         }
@@ -208,6 +208,7 @@ mod tests {
         let text = markdown(&sample());
         let (refused, table) = (text.find("would be refused").unwrap(), text.find("| what |").unwrap());
         assert!(refused < table, "{text}");
+        assert!(text.contains("from A\\_B?, VaultSecret shop/app (a\\|b.yaml): NameRefused"), "{text}");
         assert!(text.contains("(a\\|b.yaml)") && text.contains("&lt;b&gt;") && !text.contains('@'), "{text}");
         assert!(text.contains("<details><summary>unchanged</summary>\n\n| | what | why |"), "{text}");
         assert!(text.contains("| create | ↳ entry a at VaultConnection/kelvin, from A\\_B? |  |"), "{text}");

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod remotes;
+
 use clap::{CommandFactory as _, Parser};
 use serde_json::{Value, json};
 
@@ -214,7 +216,7 @@ fn what_is_missing_is_waited_for_with_a_cluster_and_not_known_without() {
     let (action, why) = only(&plan(&with_cluster(&[connection(), token(), app.clone()], |_| {})), "app");
     assert_eq!(action, Action::Waits);
     assert!(why.contains("SourceMissing") && why.contains("source"), "{why}");
-    let (action, why) = only(&plan(&with_cluster(&[app.clone()], |_| {})), "app");
+    let (action, why) = only(&plan(&with_cluster(std::slice::from_ref(&app), |_| {})), "app");
     assert_eq!((action, why.contains("ConnectionMissing")), (Action::Waits, true), "{why}");
     let (action, why) = only(&plan(&with_cluster(&[connection(), app.clone()], |_| {})), "app");
     assert_eq!((action, why.contains("SourceMissing")), (Action::Waits, true), "{why}");

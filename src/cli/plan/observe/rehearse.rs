@@ -8,9 +8,12 @@ use crate::api::vault_secret::ConnectionKind;
 use crate::cli::plan::schema::Schemas;
 use crate::cli::plan::world::{Cluster, Manifest, World};
 use crate::controller::keys::ConnectionKey;
-use crate::kube_error::CALL_LIMIT;
+use crate::kube_error::{CALL_LIMIT, within};
 use crate::remote::lane::ObjectKey;
 use crate::source::api_error::{ApiError, ApiFailure};
+
+/// How often an object is tried that changes meanwhile.
+const ROUNDS: usize = 3;
 
 /// Rehearses every manifest that is not refused already.
 pub(super) async fn all(client: &Client, world: &World, cluster: &mut Cluster) -> anyhow::Result<()> {
@@ -60,20 +63,32 @@ async fn one(client: &Client, cluster: &Cluster, manifest: &Manifest) -> Outcome
         Api::namespaced_with(client.clone(), &manifest.namespace, &resource)
     };
     let params = PostParams { dry_run: true, field_manager: Some("vaultsecret-plan".to_owned()) };
-    let version = live_version(cluster, manifest);
-    object.metadata.resource_version.clone_from(&version);
-    // As a whole, because that is what it would be in the end: an apply would keep what another field manager wrote before.
-    let asked = async {
-        match version {
-            Some(_) => api.replace(&manifest.name, &params, &object).await,
-            None => api.create(&params, &object).await,
+    // What an exported manifest still has of its life in a cluster.
+    (object.metadata.uid, object.metadata.managed_fields) = (None, None);
+    let mut version = live_version(cluster, manifest);
+    for _ in 0..ROUNDS {
+        object.metadata.resource_version.clone_from(&version);
+        // As a whole, because that is what it would be in the end: an apply would keep what another field manager wrote before.
+        let asked = async {
+            match &version {
+                Some(_) => api.replace(&manifest.name, &params, &object).await,
+                None => api.create(&params, &object).await,
+            }
+        };
+        match tokio::time::timeout(CALL_LIMIT, asked).await {
+            Ok(Ok(_)) => return Outcome::Taken,
+            // The operator has written its status meanwhile.
+            Ok(Err(kube::Error::Api(status))) if status.code == 409 && version.is_some() => {
+                match within("reading an object", api.get_metadata_opt(&manifest.name)).await {
+                    Ok(Some(read)) => version = read.metadata.resource_version,
+                    _ => return Outcome::NotAsked,
+                }
+            }
+            Ok(Err(error)) => return refusal(&error),
+            Err(_) => return Outcome::NotAsked,
         }
-    };
-    match tokio::time::timeout(CALL_LIMIT, asked).await {
-        Ok(Ok(_)) => Outcome::Taken,
-        Ok(Err(error)) => refusal(&error),
-        Err(_) => Outcome::NotAsked,
     }
+    Outcome::NotAsked
 }
 
 fn live_version(cluster: &Cluster, manifest: &Manifest) -> Option<String> {

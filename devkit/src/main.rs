@@ -15,7 +15,7 @@ struct Cli {
 enum Command {
     /// Print the folder with the control plane's programs, building them the first time.
     Controlplane(controlplane::Args),
-    /// Print the path of helm, building it the first time.
+    /// Print the path of helm, building it and kubeconform the first time.
     Helm,
     /// See the whole thing work: API server, three remotes, operator, examples, trouble and repair.
     Demo(demo::Args),

@@ -25,7 +25,12 @@ pub fn values(name: &str) -> String {
 
 /// Runs helm with nothing of the user's; standard output, or what it complained about. Blocks, and builds helm the first time.
 pub fn helm(args: &[&str]) -> Result<String, String> {
-    let program = devkit::controlplane::helm().unwrap_or_else(|error| panic!("no helm: {error}"));
+    run("helm", args)
+}
+
+/// Runs one of the chart's tools with nothing of the user's.
+pub fn run(tool: &str, args: &[&str]) -> Result<String, String> {
+    let program = devkit::controlplane::chart_tool(tool).unwrap_or_else(|error| panic!("no {tool}: {error}"));
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(program);
     command.args(args).env_clear().env("HOME", home.path()).env("PATH", "/usr/bin:/bin");

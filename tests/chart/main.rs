@@ -2,8 +2,8 @@
 //! an upgrade and an uninstall.
 //!
 //! The renderings stand in `snapshots/`, one for each file in `values/`. After a change that is meant, write them anew with
-//! `UPDATE_SNAPSHOTS=1 cargo test --test chart` and read the difference. Every rendering is applied to a real API server with
-//! strict validation, which knows more than schemas of its kinds do.
+//! `UPDATE_SNAPSHOTS=1 cargo test --test chart render` and read the difference. Every rendering is held against the API server's
+//! own schemas by kubeconform, and applied to that API server with strict validation, which knows more than schemas do.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
@@ -14,5 +14,6 @@ mod lifecycle;
 mod monitoring;
 mod policies;
 mod render;
+mod schemas;
 mod tenants;
 mod values;

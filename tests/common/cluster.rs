@@ -1,4 +1,4 @@
-//! A control plane with the custom resources installed, and the rights that `deploy/` gives.
+//! A control plane with the custom resources installed, and the rights that `deploy/` gives within the policies of the chart.
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -105,7 +105,20 @@ impl Cluster {
         for manifest in base.iter().flat_map(|path| manifests::read(path)) {
             install(&client, &manifest).await;
         }
+        self.policies(SYSTEM).await;
         self.kubeconfig(SYSTEM).await
+    }
+
+    /// Installs the policies with which the chart binds the operator's account, as the chart's snapshot has them, for an operator
+    /// in `system`: what it does in any test it must be able to do under them.
+    async fn policies(&self, system: &str) {
+        let client = self.admin_client();
+        for manifest in manifests::read("tests/chart/snapshots/default.yaml") {
+            if manifest["kind"].as_str().is_some_and(|kind| kind.starts_with("ValidatingAdmissionPolicy")) {
+                let text = manifest.to_string().replace(SYSTEM, system);
+                install(&client, &serde_json::from_str(&text).unwrap()).await;
+            }
+        }
     }
 
     /// Installs what `deploy/namespaced` grants for one watched namespace, with an operator's namespace `system` of its own, and
@@ -122,6 +135,7 @@ impl Cluster {
             manifest["metadata"]["namespace"] = json!(watched);
             install(&client, &manifest).await;
         }
+        self.policies(system).await;
         self.kubeconfig(system).await
     }
 

@@ -15,6 +15,8 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("", "v1", "Namespace", false),
     ("", "v1", "Secret", true),
     ("", "v1", "ServiceAccount", true),
+    ("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", false),
+    ("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding", false),
     ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", false),
     ("apps", "v1", "Deployment", true),
     ("apps", "v1", "Deployment", true),

@@ -25,6 +25,14 @@ async fn b39_namespaced_cannot_read_elsewhere() {
     let given = api(&client, "Secret", &scene.namespace);
     assert_eq!((code(given.get("source").await), code(given.list(&ListParams::default()).await)), (200, 200));
 
+    // Its role would let it delete that; the chart's policies, within which every test runs, do not.
+    let rehearsed = DeleteParams { dry_run: true, ..DeleteParams::default() };
+    scene
+        .eventually("a policy keeps what it did not make", async || {
+            code(given.delete("source", &rehearsed).await) == 403
+        })
+        .await;
+
     for kind in ["Secret", "ConfigMap", "VaultSecret", "VaultConnection"] {
         let elsewhere = api(&client, kind, &other.namespace);
         assert_eq!(code(elsewhere.get("source").await), 403, "{kind}");

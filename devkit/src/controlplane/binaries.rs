@@ -13,11 +13,13 @@ use super::build;
 /// The Go module that pins Kubernetes and etcd.
 const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/controlplane");
 
-/// The Go module that pins helm, apart from the other: each picks the versions that it needs of what both depend on.
-const CHART_TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chart-tools");
+/// The Go module that pins helm and kubeconform, apart from the other: each picks the versions that it needs of what both
+/// depend on.
+const CHART_MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chart-tools");
 
 /// What is built of it.
-const HELM: build::Programs = &[("helm", "helm.sh/helm/v4/cmd/helm")];
+const CHART_TOOLS: build::Programs =
+    &[("helm", "helm.sh/helm/v4/cmd/helm"), ("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")];
 
 /// The programs without which there is no control plane.
 const NEEDED: &[&str] = &["etcd", "kube-apiserver", "kube-controller-manager"];
@@ -122,16 +124,13 @@ impl Binaries {
     }
 }
 
-/// Finds helm, and builds it the first time; `VAULTSECRET_HELM` may name one. It blocks.
+/// Finds a program that the chart is made and tested with (helm, kubeconform), and builds all of them the first time. It blocks.
 ///
 /// # Errors
 /// When there is no Go, or it does not build.
-pub fn helm() -> Result<PathBuf, BinariesError> {
-    if let Some(named) = env::var_os("VAULTSECRET_HELM").filter(|value| !value.is_empty()) {
-        return Ok(named.into());
-    }
-    let folder = built(&Search::from_environment(), "chart-tools", Path::new(CHART_TOOLS), HELM)?;
-    Ok(folder.join("helm"))
+pub fn chart_tool(name: &str) -> Result<PathBuf, BinariesError> {
+    let folder = built(&Search::from_environment(), "chart-tools", Path::new(CHART_MODULE), CHART_TOOLS)?;
+    Ok(folder.join(name))
 }
 
 /// The folder with the programs that a Go module pins, built the first time.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::build::say;
-use super::{Binaries, ControlPlane, Options, helm};
+use super::{Binaries, ControlPlane, Options, chart_tool};
 
 /// Prints the folder with kube-apiserver, kube-controller-manager, etcd and kubectl, after building them the first time.
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub async fn cli(args: Args) -> anyhow::Result<()> {
 
 /// Runs `devkit helm`: standard output has one line here too.
 pub async fn helm_cli() -> anyhow::Result<()> {
-    let helm = tokio::task::spawn_blocking(helm).await??;
+    let helm = tokio::task::spawn_blocking(|| chart_tool("helm")).await??;
     print_line(&helm.display().to_string())
 }
 

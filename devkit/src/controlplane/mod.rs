@@ -39,7 +39,7 @@ use kube::{Api, Client};
 use tokio::sync::OnceCell;
 
 pub use audit::{AuditLog, AuditMark, AuditRecord};
-pub use binaries::{Binaries, BinariesError, helm};
+pub use binaries::{Binaries, BinariesError, chart_tool};
 pub use cli::{Args, cli, helm_cli};
 pub use error::{Error, chain};
 pub use process::Process;

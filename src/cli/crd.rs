@@ -184,6 +184,7 @@ mod tests {
         for (path, keys) in [
             ("spec.data", json!(["key"])),
             ("status.conditions", json!(["type"])),
+            ("status.sources", json!(["name"])),
             ("status.entries", json!(["connection", "remoteName"])),
         ] {
             let list = at(&secret, path).expect(path);

@@ -12,6 +12,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Selector;
 use tokio::sync::SemaphorePermit;
 
@@ -26,7 +27,7 @@ use super::values::ReadError;
 use crate::api::Reason;
 use crate::api::vault_secret::{Bundle, CreationPolicy, DataFrom, SourceStatus, VaultSecretSpec};
 use crate::source::escrow::escrow_name;
-use crate::source::reference::{Object, SourceKind, Sources};
+use crate::source::reference::{Object, SourceKind, Sources, is_object_name};
 
 pub use bundle::{reference, value as bundle_value};
 
@@ -120,6 +121,10 @@ fn selectors(pass: &Pass<'_>) -> Result<Vec<Option<Selector>>, Issue> {
                 refused(format!("Secret {} is what this VaultSecret writes; name another one", secret.name))
             }
             (Some(_), None) => Ok(None),
+            (None, Some(selector)) if no_label(selector).is_some() => {
+                let word = no_label(selector).unwrap_or_default();
+                refused(format!("selector: {word:?} can be no label, or no value of one"))
+            }
             (None, Some(selector)) => match Selector::try_from(selector.clone()) {
                 Ok(selector) if selector.selects_all() => refused(
                     "an empty selector would select every Secret of the namespace; name at least one label".to_owned(),
@@ -131,6 +136,24 @@ fn selectors(pass: &Pass<'_>) -> Result<Vec<Option<Selector>>, Issue> {
         }
     };
     spec.data_from.iter().enumerate().map(of).collect()
+}
+
+/// What the API server would not take in a selector: a list by it would never come.
+fn no_label(selector: &LabelSelector) -> Option<&str> {
+    let plain = |text: &str| {
+        let edges = [text.chars().next(), text.chars().next_back()];
+        let inner = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        text.len() <= 63 && inner && edges.iter().flatten().all(char::is_ascii_alphanumeric)
+    };
+    let label = |text: &str| {
+        let (prefix, name) = text.rsplit_once('/').unwrap_or(("prefix", text));
+        !name.is_empty() && plain(name) && is_object_name(prefix)
+    };
+    let pairs = selector.match_labels.iter().flatten();
+    let wanted = selector.match_expressions.iter().flatten();
+    let keys = pairs.clone().map(|(key, _)| key).chain(wanted.clone().map(|one| &one.key));
+    let values = pairs.map(|(_, value)| value).chain(wanted.flat_map(|one| one.values.iter().flatten()));
+    keys.filter(|key| !label(key)).chain(values.filter(|value| !plain(value))).map(String::as_str).next()
 }
 
 /// Whether a Secret is the target of this very object, or its escrow: what is made of it would come back.

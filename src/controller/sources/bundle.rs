@@ -61,3 +61,60 @@ pub fn value(key: &str, bundle: &Bundle, sources: &Sources) -> Result<(SecretVal
     let version = version(bundle, |secret| versions.get(secret).map(|version| (*version).to_owned()));
     Ok((SecretValue::new(text), version.unwrap_or_default()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::vault_secret::Encoding;
+    use crate::source::fake_api::FakeApi;
+    use crate::source::reference::{Namespaced, read_all};
+
+    fn member(name: &str, secret: &str, key: &str) -> Member {
+        Member { name: name.to_owned(), secret: secret.to_owned(), key: key.to_owned() }
+    }
+
+    async fn made(bundle: &Bundle) -> Result<(SecretValue, String), Issue> {
+        let api = FakeApi::start().await;
+        for (name, data) in [("one", json!({"a": "cSJx", "bytes": "//4=", "empty": ""})), ("two", json!({"b": "Qg=="}))]
+        {
+            api.put("secrets", json!({"metadata": {"name": name, "namespace": "shop"}, "data": data}));
+        }
+        let sources = read_all(&Namespaced::new(api.client(), "shop"), bundle.members.iter().map(reference)).await;
+        value("all", bundle, &sources)
+    }
+
+    #[tokio::test]
+    async fn values_of_several_secrets_are_one_object() {
+        let members = vec![member("z", "one", "a"), member("b", "two", "b")];
+        let (text, version) = made(&Bundle { members: members.clone(), encoding: Encoding::UTF8 }).await.unwrap();
+        assert_eq!(text.expose_str(), Some(r#"{"b":"B","z":"q\"q"}"#));
+        let bundle = Bundle { members, encoding: Encoding::UTF8 };
+        let of = |one: &'static str, two: &'static str| {
+            super::version(&bundle, |name| Some(if name == "one" { one } else { two }.to_owned()))
+        };
+        assert_eq!(of("1", "2"), Some(version));
+        assert!(of("1", "3") != of("1", "2") && of("2", "2") != of("1", "2"));
+        assert_eq!(super::version(&bundle, |_| None), None);
+        let encoded = Bundle { members: vec![member("x", "one", "bytes")], encoding: Encoding::Base64 };
+        let (text, version) = made(&encoded).await.unwrap();
+        assert_eq!((text.expose_str(), &*version), (Some(r#"{"x":"//4="}"#), "1"));
+    }
+
+    #[tokio::test]
+    async fn without_one_of_them_there_is_none() {
+        for (key, reason, said) in [
+            ("bytes", Reason::ValueRefused, "key all: key bytes of Secret one: the value is not UTF-8"),
+            ("empty", Reason::ValueRefused, "key all: key empty of Secret one: the value is empty"),
+            ("gone", Reason::SourceMissing, "has no key \"gone\""),
+        ] {
+            let bundle =
+                Bundle { members: vec![member("a", "one", "a"), member("x", "one", key)], ..Bundle::default() };
+            let issue = made(&bundle).await.unwrap_err();
+            assert_eq!(issue.reason, reason);
+            assert!(issue.message.contains(said), "{}", issue.message);
+        }
+    }
+}

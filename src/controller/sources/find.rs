@@ -113,7 +113,7 @@ impl<'s> Found<'s> {
     ) -> Result<(), ReadError> {
         let mut unknown = BTreeSet::new();
         for name in self.all() {
-            if pass.sources.read.contains_key(&name) {
+            if pass.sources.read.contains_key(&name) || self.missing.contains_key(&name) {
                 continue;
             }
             match pass.ctx.refs.known(&Ref::secret(&pass.key.namespace, &name)) {

@@ -121,7 +121,7 @@ async fn what_cannot_be_asked_does_not_leave() {
     // It has lost it.
     fixture.api.put("secrets", secret("labelled", "no", "L2"));
     let seen = look(&fixture, &key, &mut state).await.unwrap();
-    assert_eq!((keys(&seen), seen.recorded), (vec!["N"], Some(vec!["named@true".to_owned()])));
+    assert_eq!((keys(&seen), seen.recorded.clone()), (vec!["N"], Some(vec!["named@true".to_owned()])));
     // Once that is known, it is not asked again.
     fixture.api.forget();
     assert_eq!(keys(&look(&fixture, &key, &mut state).await.unwrap()), ["N"]);
@@ -134,7 +134,7 @@ async fn a_named_secret_that_is_gone_keeps_its_keys() {
     let key = fixture.show_vault_secret(app(json!([{"secretRef": {"name": "named"}}]), 1));
     shown(&fixture, &key, &[], &[]);
     let seen = look(&fixture, &key, &mut ObjectState::default()).await.unwrap();
-    assert_eq!((keys(&seen), seen.recorded), (vec!["N"], Some(vec!["named@true".to_owned()])));
+    assert_eq!((keys(&seen), seen.recorded.clone()), (vec!["N"], Some(vec!["named@true".to_owned()])));
     assert!(seen.said[0].contains("dataFrom[0]: Secret \"named\" not found"), "{:?}", seen.said);
 }
 
@@ -149,4 +149,23 @@ async fn what_is_refused_is_not_recorded_as_known() {
     let seen = look(&fixture, &key, &mut ObjectState::default()).await.unwrap();
     assert!(seen.said[0].contains("is no regular expression"), "{:?}", seen.said);
     assert_eq!(seen.recorded, Some(vec!["named@false".to_owned(), "labelled@false".to_owned()]));
+}
+
+/// A list by it would be refused for ever, and nobody would be told.
+#[test]
+fn what_can_be_no_label_is_found() {
+    let bad = |selector: Value| {
+        let selector: LabelSelector = serde_json::from_value(selector).unwrap();
+        no_label(&selector).map(str::to_owned)
+    };
+    for good in ["a", "app.kubernetes.io/name", "A-b_c.d"] {
+        assert_eq!(bad(json!({"matchLabels": {good: "x"}})), None, "{good}");
+    }
+    for wrong in ["", "a b", "-a", "a/", "/a", "A/b", "a/b/c"] {
+        assert_eq!(bad(json!({"matchLabels": {wrong: ""}})).as_deref(), Some(wrong));
+    }
+    let values = json!({"matchExpressions": [{"key": "a", "operator": "In", "values": ["x", "y z"]}]});
+    assert_eq!(bad(values).as_deref(), Some("y z"));
+    let long = "x".repeat(64);
+    assert_eq!(bad(json!({"matchLabels": {"a": long}})), Some(long));
 }

@@ -100,7 +100,7 @@ pub fn check(entry: &DataEntry) -> Option<Issue> {
     if entry.value.is_some() == entry.value_from.is_some() {
         return refused("exactly one of value and valueFrom must be set");
     }
-    let Some(from) = entry.value_from.as_ref().filter(|from| from.bundle.is_none()) else { return None };
+    let from = entry.value_from.as_ref().filter(|from| from.bundle.is_none())?;
     let kinds = [
         from.secret_key_ref.is_some(),
         from.config_map_key_ref.is_some(),

@@ -211,7 +211,7 @@ fn expand(pass: &mut Pass<'_>, members: &Members, missing: &BTreeMap<String, Str
         let keys = expansion.keys.get(name).map(|keys| keys.iter().cloned().collect()).unwrap_or_default();
         Some(SourceStatus { name: name.clone(), resource_version: listings.get(name)?.version.clone(), keys })
     };
-    pass.sources.recorded = Some(names.iter().filter_map(|name| record(name)).collect());
+    pass.sources.recorded = Some(names.iter().filter_map(record).collect());
     pass.state.listings.retain(|name, _| names.contains(name));
     let mut vs = (*pass.vs).clone();
     pass.sources.written = Some(Arc::new(vs.spec.clone()));

@@ -169,3 +169,17 @@ fn what_can_be_no_label_is_found() {
     let long = "x".repeat(64);
     assert_eq!(bad(json!({"matchLabels": {"a": long}})), Some(long));
 }
+
+/// The keys of one version and the values of another are no set.
+#[tokio::test]
+async fn a_secret_that_changes_between_two_looks_is_looked_at_again() {
+    let fixture = Fixture::start().await;
+    let key = fixture.show_vault_secret(app(both(), 1));
+    shown(&fixture, &key, &[("named", "7"), ("labelled", "8")], &["labelled"]);
+    let (vs, mut state) = (fixture.ctx.vault_secrets.get(&key).unwrap(), ObjectState::default());
+    let mut pass = Pass::begin(&fixture.ctx, &key, &mut state, vs, fixture.ctx.clock.now());
+    observe(&mut pass, &fixture.ctx, &mut None).await.unwrap();
+    fixture.api.put("secrets", secret("named", "no", "N"));
+    fixture.api.put("secrets", secret("labelled", "yes", "L"));
+    assert_eq!(crate::controller::values::read(&pass).await.err(), Some(ReadError::Moved("labelled".to_owned())));
+}

@@ -184,6 +184,7 @@ async fn lead(
         objects: crate::controller::object::Objects::default(),
         entries: crate::controller::entries::Entries::default(),
         refs: crate::controller::refs::Refs::default(),
+        selected: crate::controller::selected::Selected::default(),
         sealing: crate::controller::sealing::Sealing::default(),
         connections: crate::controller::connections::Connections::default(),
         remotes: Mutex::new(HashMap::new()),

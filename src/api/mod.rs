@@ -2,6 +2,7 @@
 
 pub mod condition;
 pub mod connection;
+pub mod data_from;
 pub mod duration;
 pub mod http;
 pub mod names;

@@ -1,9 +1,14 @@
 //! Where a value comes from, and how it becomes text.
+#![allow(
+    dead_code,
+    reason = "what the derive makes of a struct does not read the fields that a manifest does not have"
+)]
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::data_from::Bundle;
 use super::duration::GoDuration;
 
 /// A value in the spec. Its `Debug` output shows nothing, because people put secrets there all the same.
@@ -51,6 +56,9 @@ pub struct ValueFrom {
     /// Made of the values of the other keys: `{{ KEY }}` is the value of KEY.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<TemplateText>,
+    /// Many keys as one JSON object: what a bundle of `spec.dataFrom` becomes, and no field of a manifest.
+    #[serde(skip)]
+    pub bundle: Option<Bundle>,
 }
 
 /// A key of an object.

@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::data_from::{Bundle, DataFrom, KeyMatch, Member, RegexpRewrite, Rewrite, SecretRef, SourceStatus};
 use super::duration::GoDuration;
 pub use super::target::{CreationPolicy, RestartKind, RestartTarget, Target, TargetTemplate, TemplateMetadata, When};
 pub use super::value::{
@@ -40,15 +41,22 @@ use crate::sync::ledger::Row;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!self.data.exists(entry, has(entry.push) && !entry.push && has(entry.project) && !entry.project) || self.data.exists(entry, has(entry.valueFrom) && has(entry.valueFrom.template)) || (has(self.target) && has(self.target.template) && has(self.target.template.data))").message("push and project are both false: the value would go nowhere; set one of them to true or remove the key"),
-    validation = Rule::new("!has(self.target) || !has(self.target.template) || !has(self.target.template.data) || self.data.all(entry, !(entry.key in self.target.template.data))").message("a key of target.template.data is in data already; one of the two must go")
+    validation = Rule::new("(has(self.data) && size(self.data) > 0) || (has(self.dataFrom) && size(self.dataFrom) > 0)").message("at least one of data and dataFrom must be set"),
+    validation = Rule::new("!has(self.data) || !self.data.exists(entry, has(entry.push) && !entry.push && has(entry.project) && !entry.project) || self.data.exists(entry, has(entry.valueFrom) && has(entry.valueFrom.template)) || (has(self.target) && has(self.target.template) && has(self.target.template.data))").message("push and project are both false: the value would go nowhere; set one of them to true or remove the key"),
+    validation = Rule::new("!has(self.data) || !has(self.target) || !has(self.target.template) || !has(self.target.template.data) || self.data.all(entry, !(entry.key in self.target.template.data))").message("a key of target.template.data is in data already; one of the two must go")
 )]
 pub struct VaultSecretSpec {
     /// The connection that the entries go to.
     pub connection_ref: ConnectionRef,
     /// The values, each with the key that it has in the projected Secret.
-    #[schemars(length(min = 1, max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
     pub data: Vec<DataEntry>,
+    /// Whole Secrets: their keys, as if each stood in `data`. A key that stands in `data` too is what `data` says. Together at
+    /// most 256.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub data_from: Vec<DataFrom>,
     /// The Secret that shows the values to workloads. Default: one of the VaultSecret's name, which belongs to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
@@ -194,6 +202,10 @@ pub struct VaultSecretStatus {
     /// The Secret as it was written last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetStatus>,
+    /// The Secrets of `spec.dataFrom` as they were read last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub sources: Vec<SourceStatus>,
     /// When the next generated value is due to be made anew, by its `rotateEvery`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_rotation: Option<jiff::Timestamp>,

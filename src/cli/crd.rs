@@ -110,6 +110,10 @@ mod tests {
         spec.data.valueFrom.generate.password.allowRepeat spec.data.valueFrom.generate.uuid \
         spec.data.valueFrom.generate.bytes.length spec.data.valueFrom.generate.bytes.encoding \
         spec.data.valueFrom.generate.epoch spec.data.valueFrom.sealed spec.data.valueFrom.template \
+        spec.dataFrom.secretRef.name spec.dataFrom.selector.matchLabels spec.dataFrom.match.regexp \
+        spec.dataFrom.rewrite.regexp.source spec.dataFrom.rewrite.regexp.target spec.dataFrom.rewrite.template \
+        spec.dataFrom.remoteName spec.dataFrom.key spec.dataFrom.push spec.dataFrom.project spec.dataFrom.encoding \
+        status.sources.name status.sources.resourceVersion status.sources.keys \
         spec.target.name spec.target.creationPolicy spec.target.when \
         spec.target.type spec.target.immutable spec.target.template.metadata.labels \
         spec.target.template.metadata.annotations spec.target.template.data spec.adoptionPolicy spec.deletionPolicy spec.driftPolicy \
@@ -180,6 +184,7 @@ mod tests {
         for (path, keys) in [
             ("spec.data", json!(["key"])),
             ("status.conditions", json!(["type"])),
+            ("status.sources", json!(["name"])),
             ("status.entries", json!(["connection", "remoteName"])),
         ] {
             let list = at(&secret, path).expect(path);

@@ -21,7 +21,8 @@ struct Entry<'a> {
 
 /// The adopt annotation is dealt with once it was judged for every entry.
 pub fn mark_adoption(pass: &mut Pass<'_>, choice: &Choice, base: &mut VaultSecretStatus) {
-    if pass.is_deleting() || choice.undecided || pass.route.problem.is_some() || pass.vs.spec.suspended() {
+    let undecided = choice.undecided || pass.sources.refused;
+    if pass.is_deleting() || undecided || pass.route.problem.is_some() || pass.vs.spec.suspended() {
         return;
     }
     let Some(asked) = pending_annotation(pass, names::ADOPT, |s| s.last_handled_adopt.as_deref()) else { return };

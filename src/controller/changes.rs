@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::Resource;
-use kube::core::ObjectMeta;
+use kube::core::{ObjectMeta, Selector};
 
 use super::context::Context;
 use super::keys::{ConnectionKey, Waker};
@@ -48,6 +48,7 @@ impl Changes {
                 let who = Waker::Object(key.clone());
                 if self.is_news(&who, &vs.metadata) {
                     self.ctx.refs.set(&who, pass::refs_of(&vs));
+                    self.ctx.selected.set(&who, &key.namespace, &selectors_of(&vs));
                     self.ctx.wake.object(key);
                 }
             }
@@ -56,6 +57,7 @@ impl Changes {
                 let who = Waker::Object(key.clone());
                 self.forget(&who);
                 self.ctx.refs.set(&who, Vec::new());
+                self.ctx.selected.set(&who, &key.namespace, &[]);
                 for freed in self.ctx.entries.remove(&key, self.ctx.clock.now()) {
                     self.ctx.wake.object(freed);
                 }
@@ -110,6 +112,12 @@ impl Changes {
             }
         }
     }
+}
+
+/// The selectors of `spec.dataFrom` that can be used.
+fn selectors_of(vs: &VaultSecret) -> Vec<Selector> {
+    let all = vs.spec.data_from.iter().filter_map(|from| from.selector.clone());
+    all.filter_map(|selector| Selector::try_from(selector).ok()).filter(|selector| !selector.selects_all()).collect()
 }
 
 /// Key of a connection.

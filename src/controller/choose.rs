@@ -82,6 +82,9 @@ impl Choice {
 /// Decides over every entry. May be called again in one pass, after values were read.
 pub fn choose(pass: &mut Pass<'_>, values: Option<&Values>) -> Choice {
     let mut choice = Choice::default();
+    if pass.sources.refused {
+        return choice;
+    }
     let blocked = pass.route.problem.is_some() || pass.vs.spec.suspended();
     let frozen = pass.route.problem.as_ref().is_some_and(|p| p.issue.reason == Reason::RemoteDiverged);
     if let Some(handle) = pass.route.handle.clone().filter(|_| !frozen && !pass.vs.spec.suspended()) {

@@ -18,6 +18,7 @@ use super::prober::RemoteHandle;
 use super::refs::Refs;
 use super::restart::RestartBudget;
 use super::sealing::Sealing;
+use super::selected::Selected;
 use super::store::Store;
 use crate::api::{ClusterVaultConnection, VaultConnection, VaultSecret};
 use crate::clock::Clock;
@@ -78,6 +79,8 @@ pub struct Context {
     pub entries: Entries,
     /// Secrets and ConfigMaps that somebody refers to.
     pub refs: Refs,
+    /// Secrets that somebody selects by label.
+    pub selected: Selected,
     /// What opens sealed values.
     pub sealing: Sealing,
     /// Connections that were read.

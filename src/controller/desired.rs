@@ -90,13 +90,17 @@ fn placeholder(template: &str) -> Option<std::ops::Range<usize>> {
 pub fn check(entry: &DataEntry) -> Option<Issue> {
     let refused = |text: &str| Some(Issue::new(Reason::ValueRefused, format!("key {}: {text}", entry.key)));
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    if !entry.projects() && entry.value_from.as_ref().is_some_and(|from| from.bundle.is_some()) {
+        // Called by its name at the remote, and no key of a Secret.
+        return None;
+    }
     if entry.key.is_empty() || entry.key.len() > 253 || !entry.key.chars().all(plain) {
         return refused("a key of a Secret has 1 to 253 letters, digits, '-', '.' or '_'");
     }
     if entry.value.is_some() == entry.value_from.is_some() {
         return refused("exactly one of value and valueFrom must be set");
     }
-    let Some(from) = &entry.value_from else { return None };
+    let from = entry.value_from.as_ref().filter(|from| from.bundle.is_none())?;
     let kinds = [
         from.secret_key_ref.is_some(),
         from.config_map_key_ref.is_some(),

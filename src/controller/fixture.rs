@@ -58,6 +58,7 @@ impl Fixture {
             objects: super::object::Objects::default(),
             entries: super::entries::Entries::default(),
             refs: super::refs::Refs::default(),
+            selected: super::selected::Selected::default(),
             connections: super::connections::Connections::default(),
             remotes: Mutex::new(HashMap::new()),
             wake: Wake { objects, connections },

@@ -1,6 +1,6 @@
 //! What the process remembers of a VaultSecret between reconciles. Nothing here is needed for correctness after a restart.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use kube::{Resource as _, ResourceExt as _};
 
 use super::backoff::Backoff;
 use super::context::Context;
+use super::sources::Listing;
 use crate::api::VaultSecret;
 use crate::kube_error::within;
 use crate::remote::lane::{Lane, ObjectKey};
@@ -104,6 +105,8 @@ pub struct ObjectState {
     pub listing_since: Option<Timestamp>,
     /// The templates of the spec, and the generation that they are of.
     pub templates: Option<(i64, Arc<Templates>)>,
+    /// The keys of the Secrets of `spec.dataFrom`, by their names.
+    pub listings: BTreeMap<String, Listing>,
     /// Outcomes that the API server has not taken yet, and rows that are gone from the ledger in the same way.
     pub unsaved: Vec<Row>,
     /// See `unsaved`.

@@ -111,6 +111,7 @@ fn findings(pass: &Pass<'_>, projection: &Projection) -> Findings {
     if let Some(problem) = pass.route.problem.as_ref().filter(|p| p.always && !suspended) {
         push.push(problem.issue.clone());
     }
+    push.extend(pass.sources.issues.iter().cloned());
     let mut unknown = false;
     let mut told = HashSet::new();
     // Several keys can be fields of one entry.
@@ -135,7 +136,10 @@ fn findings(pass: &Pass<'_>, projection: &Projection) -> Findings {
     }
     let presence =
         pass.route.handle.as_ref().is_some_and(|h| h.remote.client().drift_signal() == DriftSignal::Presence);
-    let total = pass.vs.spec.data.iter().filter(|e| e.pushes()).count() - together;
+    let mut total = pass.vs.spec.data.iter().filter(|e| e.pushes()).count() - together;
+    if pass.sources.refused {
+        total = total.max(pass.rows.iter().filter(|row| row.key.is_some()).count());
+    }
     Findings {
         push,
         target: projection.issue.clone(),

@@ -3,7 +3,7 @@
 mod claims;
 mod rows;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,6 +17,7 @@ use super::keys::{ConnectionKey, Waker};
 use super::object::ObjectState;
 use super::refs::Ref;
 use super::route::{Problem, Route};
+use super::sources::Observed;
 use super::templates;
 use crate::api::vault_secret::{CreationPolicy, DataEntry, VaultSecretStatus};
 use crate::api::{VaultSecret, names};
@@ -92,6 +93,8 @@ pub struct Pass<'a> {
     pub owned_at_start: usize,
     /// The templates of the spec.
     pub templates: Arc<Templates>,
+    /// What is known of `spec.dataFrom`; its entries are in the spec.
+    pub sources: Observed,
     /// Rows whose value was looked at in this pass, as the spec now has it: by connection and name.
     pub verified: HashSet<(String, String)>,
 }
@@ -125,6 +128,7 @@ impl<'a> Pass<'a> {
         Self {
             owned_at_start,
             templates: templates::of(state, &vs),
+            sources: Observed::default(),
             verified: HashSet::new(),
             ctx,
             key,
@@ -175,9 +179,14 @@ impl<'a> Pass<'a> {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
-    /// Notes what the object refers to, so that its changes wake it.
-    pub fn register_refs(&self) {
-        self.ctx.refs.set(&Waker::Object(self.key.clone()), refs_of(&self.vs));
+    /// Notes what the object refers to, these Secrets too, so that its changes wake it.
+    pub fn register_refs(&self, secrets: &BTreeSet<String>) {
+        let mut refs = refs_of(&self.vs);
+        let secrets = self.state.listings.keys().chain(secrets);
+        refs.extend(secrets.map(|name| Ref::secret(&self.key.namespace, name)));
+        refs.sort();
+        refs.dedup();
+        self.ctx.refs.set(&Waker::Object(self.key.clone()), refs);
     }
 
     /// The connection of a row, if it was ever read.
@@ -242,6 +251,9 @@ pub fn refs_of(vs: &VaultSecret) -> Vec<Ref> {
         }
         generates |= from.generate.is_some();
     }
+    let named = vs.spec.data_from.iter().filter_map(|from| from.secret_ref.as_ref()).map(|secret| &secret.name);
+    let read = vs.status.iter().flat_map(|status| &status.sources).map(|source| &source.name);
+    refs.extend(named.chain(read).map(|secret| Ref::secret(&namespace, secret)));
     if generates {
         refs.push(Ref::secret(&namespace, &escrow_name(&name)));
     }

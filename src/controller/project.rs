@@ -35,6 +35,9 @@ impl Pass<'_> {
     /// Whether the target shows the current set, as far as versions tell.
     #[must_use]
     pub fn target_is_in_place(&self) -> bool {
+        if !self.sources.issues.is_empty() {
+            return false;
+        }
         let policy = self.vs.spec.creation_policy();
         let recorded = self.vs.status.as_ref().and_then(|s| s.target.as_ref());
         if policy == CreationPolicy::None {
@@ -92,6 +95,10 @@ impl Pass<'_> {
     pub async fn project(&mut self, values: Option<&Values>) -> Projection {
         if self.target_is_in_place() {
             return Projection { done: true, ..Projection::default() };
+        }
+        if !self.sources.issues.is_empty() {
+            // Which keys belong to the set is not known.
+            return Projection::default();
         }
         let refused = self.target_refusal();
         if refused.is_some() {

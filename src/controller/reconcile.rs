@@ -1,5 +1,6 @@
 //! One reconcile of a VaultSecret: observe, plan, act, report.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::project::Projection;
 use super::queue::{Ahead, ask_ahead, send_all};
 use super::route::Route;
 use super::save::SaveError;
+use super::sources;
 use super::values::{self, ReadError, Values, is_unchanged};
 use super::worker::NEVER;
 use crate::api::vault_secret::DeletionPolicy;
@@ -85,6 +87,7 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ObjectKey, shown: Arc<VaultSecr
         }
         ctx.objects.forget(key);
         ctx.refs.set(&Waker::Object(key.clone()), Vec::new());
+        ctx.selected.set(&Waker::Object(key.clone()), &key.namespace, &[]);
         return NEVER;
     }
     wait
@@ -100,13 +103,14 @@ async fn run(
     // For work at the API server only, so that an object which has to wait keeps nobody waiting.
     let mut permit = None;
     let mut pass = Pass::begin(ctx, key, state, vs, read_at);
-    pass.register_refs();
+    pass.register_refs(&BTreeSet::new());
     if pass.is_deleting() && !pass.has_finalizer() {
         // Somebody else's finalizer holds it: nothing of ours is to be done, and nothing is pushed any more.
         pass.register_claims();
         release_claims(&pass);
         return Ok(ctx.settings.safety_net);
     }
+    sources::observe(&mut pass, ctx, &mut permit).await?;
     if let Some(wait) = be_patient(&mut pass) {
         // Whoever else waits for the same list has to know of it before it is there: of two new ones the older has an entry.
         if pass.route.handle.is_some() {
@@ -159,13 +163,15 @@ async fn run(
     pass.notes.append(&mut choice.notes);
     let mut base = pass.old_status();
     base.last_handled_force_push = marks.or(base.last_handled_force_push);
+    base.sources = pass.sources.recorded.clone().unwrap_or(base.sources);
+    pass.sources.read.clear();
     if let Some(values) = &values {
         base.next_rotation = values.next_rotation;
     }
     let forgotten = std::mem::take(&mut choice.forgotten);
     let deleted = choice.due.iter().filter(|due| due.write == Write::Delete).map(|due| due.row);
     values::give_up(&pass, forgotten.iter().copied().chain(deleted)).await?;
-    let adopted_all = !choice.undecided;
+    let adopted_all = !choice.undecided && !pass.sources.refused;
     mark_adoption(&mut pass, &choice, &mut base);
     let forgets = !forgotten.is_empty();
     let due = forget(&mut pass, choice, forgotten);
@@ -229,7 +235,7 @@ async fn run(
 }
 
 /// Waits for its place among those who work at the API server, unless it has one.
-async fn take_permit<'c>(ctx: &'c Context, permit: &mut Option<SemaphorePermit<'c>>) {
+pub(super) async fn take_permit<'c>(ctx: &'c Context, permit: &mut Option<SemaphorePermit<'c>>) {
     if permit.is_none() {
         // Closed only when the process ends.
         *permit = ctx.workers.acquire().await.ok();
@@ -255,6 +261,7 @@ fn await_list(pass: &mut Pass<'_>, choice: &Choice, patience: Duration) -> Optio
         && choice.forgotten.is_empty()
         && !pass.is_deleting()
         && pass.route.problem.is_none()
+        && pass.sources.issues.is_empty()
         && pass.wants.iter().all(|w| w.issue.is_none());
     if !nothing_else {
         pass.state.listing_since = None;
@@ -311,7 +318,7 @@ fn was_ready(pass: &Pass<'_>) -> bool {
 
 /// Whether some value has to be read: a row is not known to be as it should be, or the target is not in place.
 fn needs_values(pass: &Pass<'_>) -> bool {
-    if pass.is_deleting() || pass.vs.spec.suspended() {
+    if pass.is_deleting() || pass.vs.spec.suspended() || pass.sources.refused {
         return false;
     }
     let unknown = pass.route.handle.is_some()

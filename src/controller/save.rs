@@ -38,7 +38,7 @@ impl Pass<'_> {
         written.meta_mut().managed_fields = None;
         let written = Arc::new(written);
         self.state.latest = Some(Arc::clone(&written));
-        if written.metadata.generation == self.vs.metadata.generation {
+        if written.metadata.generation == self.vs.metadata.generation && self.sources.written.is_none() {
             self.vs = written;
             return;
         }
@@ -58,6 +58,9 @@ impl Pass<'_> {
             return Ok(());
         }
         let mut object = (*self.vs).clone();
+        if let Some(written) = &self.sources.written {
+            object.spec = (**written).clone();
+        }
         object.status = Some(status);
         let params = PostParams { field_manager: Some(names::OPERATOR.to_owned()), ..PostParams::default() };
         let api = self.api();

@@ -23,10 +23,16 @@ pub fn of(state: &mut ObjectState, vs: &VaultSecret) -> Arc<Templates> {
     if vs.spec.data.iter().all(|entry| entry.template().is_none()) && vs.spec.target_templates().next().is_none() {
         return Arc::default();
     }
-    let keys = vs.spec.data.iter().map(|entry| (entry.key.as_str(), entry.template()));
-    let templates = Arc::new(Templates::new(keys, vs.spec.target_templates()));
+    let templates = judged(vs);
     state.templates = Some((generation, Arc::clone(&templates)));
     templates
+}
+
+/// The templates of a spec, judged now: those of one whose keys are not all written in it.
+#[must_use]
+pub fn judged(vs: &VaultSecret) -> Arc<Templates> {
+    let keys = vs.spec.data.iter().map(|entry| (entry.key.as_str(), entry.template()));
+    Arc::new(Templates::new(keys, vs.spec.target_templates()))
 }
 
 /// Why a key is refused whatever the values are: its template is, or nothing has any use for its value.

@@ -13,6 +13,7 @@ use super::fields;
 use super::keys::ConnectionKey;
 use super::pass::{Pass, Want};
 use super::refs::{Known, Ref};
+use super::sources;
 use super::templates;
 use crate::api::Reason;
 use crate::api::vault_secret::DataEntry;
@@ -21,7 +22,7 @@ use crate::remote::spec::Rules;
 use crate::source::api_error::{ApiError, ApiFailure};
 use crate::source::encoding::encode;
 use crate::source::escrow::{self, EntryId as EscrowEntry, EscrowError, WantedValue, escrow_name};
-use crate::source::reference::{Namespaced, SourceError, SourceKind, SourceRef, Sources, read_all};
+use crate::source::reference::{Namespaced, SourceError, SourceKind, SourceRef, Sources, read_all, read_others};
 use crate::sync::ledger::{EntryState, Row};
 use crate::sync::snapshot::counts;
 use crate::sync::transition::Write;
@@ -63,6 +64,9 @@ pub enum ReadError {
     /// The API server failed.
     #[error("reading values: {0}")]
     Api(String),
+    /// A Secret changed between two looks at it.
+    #[error("Secret {0:?} changed while it was read")]
+    Moved(String),
     /// The escrow cannot be used.
     #[error(transparent)]
     Escrow(#[from] EscrowError),
@@ -76,6 +80,9 @@ pub fn known_version(pass: &Pass<'_>, entry: &DataEntry) -> Option<Arc<str>> {
     }
     let Some(from) = &entry.value_from else { return Some(INLINE.into()) };
     let namespace = &pass.key.namespace;
+    if let Some(bundle) = &from.bundle {
+        return sources::known_bundle_version(pass, bundle);
+    }
     let of = if let Some(key) = &from.secret_key_ref {
         Ref::secret(namespace, &key.name)
     } else if let Some(key) = &from.config_map_key_ref {
@@ -114,9 +121,11 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
     let data = &pass.vs.spec.data;
     let references: Vec<Option<SourceRef>> =
         data.iter().map(|e| e.value_from.as_ref().and_then(SourceRef::of)).collect();
-    let before: Vec<(Ref, Known)> = references
+    let bundled = data.iter().filter_map(|e| e.value_from.as_ref()?.bundle.as_ref()).flat_map(|b| &b.members);
+    let wanted: Vec<SourceRef> = references.iter().flatten().cloned().chain(bundled.map(sources::reference)).collect();
+    let before: Vec<(Ref, Known)> = wanted
         .iter()
-        .flatten()
+        .filter(|r| r.kind != SourceKind::Secret || !pass.sources.read.contains_key(&r.name))
         .map(|r| watched(pass, r))
         .map(|of| {
             let known = pass.ctx.refs.known(&of);
@@ -124,8 +133,9 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
         })
         .collect();
     let namespaced = Namespaced::new(pass.ctx.client.clone(), &*pass.key.namespace);
-    let sources = limited(read_all(&namespaced, references.iter().flatten().cloned())).await?;
+    let sources = limited(read_others(&namespaced, wanted, &pass.sources.read)).await?;
     note_versions(pass, &sources, &before);
+    sources::check_versions(pass, &sources)?;
     let wanted = wanted_values(pass);
     let escrow = match escrow(pass, &wanted).await {
         Ok(escrow) => Ok(escrow),
@@ -150,6 +160,8 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
             Ok((SecretValue::from(value.0.as_str()), INLINE.to_owned()))
         } else if let Some(opened) = unsealed.remove(&by_index.len()) {
             opened
+        } else if let Some(bundle) = entry.value_from.as_ref().and_then(|from| from.bundle.as_ref()) {
+            sources::bundle_value(&entry.key, bundle, &sources)
         } else if let Some(reference) = reference {
             match sources.get(reference) {
                 Some(Ok(source)) => Ok((source.value.clone(), source.resource_version.clone())),
@@ -417,7 +429,7 @@ fn note_versions(pass: &Pass<'_>, sources: &Sources, before: &[(Ref, Known)]) {
     }
 }
 
-async fn limited<T>(future: impl Future<Output = T>) -> Result<T, ReadError> {
+pub(super) async fn limited<T>(future: impl Future<Output = T>) -> Result<T, ReadError> {
     tokio::time::timeout(CALL_LIMIT, future)
         .await
         .map_err(|_| ReadError::Api("the API server did not answer in time".to_owned()))

@@ -51,7 +51,12 @@ pub async fn watch_refs<K>(
     let mut held: HashSet<(Arc<str>, Arc<str>)> = HashSet::new();
     while let Some(event) = stream.next().await {
         match event {
-            Ok(Event::Init) => held.clear(),
+            Ok(Event::Init) => {
+                held.clear();
+                if kind == RefKind::Secret {
+                    ctx.selected.list_begins(namespace.as_deref());
+                }
+            }
             Ok(Event::InitApply(object)) => {
                 if let Some(of) = observe(&ctx, kind, &object) {
                     held.insert((of.namespace, of.name));
@@ -60,9 +65,15 @@ pub async fn watch_refs<K>(
             Ok(Event::Apply(object)) => drop(observe(&ctx, kind, &object)),
             Ok(Event::Delete(object)) => {
                 let of = reference(kind, &object);
+                if kind == RefKind::Secret {
+                    ctx.wake.all(ctx.selected.observe(&of.namespace, &of.name, None));
+                }
                 ctx.wake.all(ctx.refs.observe(&of, Known::Gone));
             }
             Ok(Event::InitDone) => {
+                if kind == RefKind::Secret {
+                    ctx.wake.all(ctx.selected.list_ends(namespace.as_deref()));
+                }
                 ctx.wake.all(ctx.refs.listed(kind, namespace.as_deref(), &held));
                 held = HashSet::new();
                 let _ = listed.send(());
@@ -87,6 +98,9 @@ where
 fn observe<K: Resource>(ctx: &Context, kind: RefKind, object: &PartialObjectMeta<K>) -> Option<Ref> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let name = object.metadata.name.as_deref().unwrap_or_default();
+    if kind == RefKind::Secret {
+        ctx.wake.all(ctx.selected.observe(namespace, name, Some(object.labels())));
+    }
     if !ctx.refs.is_referred_to(kind, namespace, name) {
         return None;
     }

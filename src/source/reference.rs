@@ -197,8 +197,19 @@ impl Sources {
 
 /// Reads every object once, however many of its keys are wanted, and looks the keys up in what was read.
 pub async fn read_all(namespaced: &Namespaced, references: impl IntoIterator<Item = SourceRef>) -> Sources {
+    read_others(namespaced, references, &BTreeMap::new()).await
+}
+
+/// The same where some Secrets were read before.
+pub async fn read_others(
+    namespaced: &Namespaced,
+    references: impl IntoIterator<Item = SourceRef>,
+    secrets: &BTreeMap<String, Object>,
+) -> Sources {
     let references: BTreeSet<SourceRef> = references.into_iter().collect();
-    let objects: BTreeSet<(SourceKind, String)> = references.iter().map(|r| (r.kind, r.name.clone())).collect();
+    let before = |kind: SourceKind, name: &str| secrets.get(name).filter(|_| kind == SourceKind::Secret);
+    let objects: BTreeSet<(SourceKind, String)> =
+        references.iter().filter(|r| before(r.kind, &r.name).is_none()).map(|r| (r.kind, r.name.clone())).collect();
     let read: BTreeMap<(SourceKind, String), Result<Object, SourceError>> = stream::iter(objects)
         .map(|(kind, name)| async move {
             let object = read_object(namespaced, kind, &name).await;
@@ -207,18 +218,34 @@ pub async fn read_all(namespaced: &Namespaced, references: impl IntoIterator<Ite
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
-    let look_up = |reference: &SourceRef| match read.get(&(reference.kind, reference.name.clone())) {
-        Some(Ok(object)) => object.key(namespaced.namespace(), reference),
-        Some(Err(error)) => Err(error.clone()),
-        None => Err(missing(namespaced.namespace(), reference.kind, &reference.name)),
+    let look_up = |reference: &SourceRef| match (
+        before(reference.kind, &reference.name),
+        read.get(&(reference.kind, reference.name.clone())),
+    ) {
+        (Some(object), _) | (None, Some(Ok(object))) => object.key(namespaced.namespace(), reference),
+        (None, Some(Err(error))) => Err(error.clone()),
+        (None, None) => Err(missing(namespaced.namespace(), reference.kind, &reference.name)),
     };
     Sources(references.iter().map(|r| (r.clone(), look_up(r))).collect())
 }
 
 /// What an object holds, whatever its kind.
-struct Object {
-    data: BTreeMap<String, SecretValue>,
-    resource_version: String,
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Its values by key.
+    pub data: BTreeMap<String, SecretValue>,
+    /// Its resourceVersion.
+    pub resource_version: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Reads a Secret as a whole.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub async fn read_secret(namespaced: &Namespaced, name: &str) -> Result<Object, SourceError> {
+    read_object(namespaced, SourceKind::Secret, name).await
 }
 
 impl Object {
@@ -234,7 +261,8 @@ impl Object {
 impl From<Secret> for Object {
     fn from(secret: Secret) -> Self {
         let data = secret.data.unwrap_or_default().into_iter().map(|(k, v)| (k, SecretValue::new(v.0))).collect();
-        Self { data, resource_version: secret.metadata.resource_version.unwrap_or_default() }
+        let labels = secret.metadata.labels.unwrap_or_default();
+        Self { data, resource_version: secret.metadata.resource_version.unwrap_or_default(), labels }
     }
 }
 
@@ -243,7 +271,9 @@ impl From<ConfigMap> for Object {
         // The API server does not let a key be in both.
         let text = map.data.unwrap_or_default().into_iter().map(|(k, v)| (k, SecretValue::from(v)));
         let binary = map.binary_data.unwrap_or_default().into_iter().map(|(k, v)| (k, SecretValue::new(v.0)));
-        Self { data: text.chain(binary).collect(), resource_version: map.metadata.resource_version.unwrap_or_default() }
+        let labels = map.metadata.labels.unwrap_or_default();
+        let resource_version = map.metadata.resource_version.unwrap_or_default();
+        Self { data: text.chain(binary).collect(), resource_version, labels }
     }
 }
 

@@ -10,6 +10,7 @@ mod claims;
 mod cluster;
 mod counterexamples;
 mod counterexamples_leaving;
+mod datafrom;
 mod deletion;
 mod generated;
 mod http;

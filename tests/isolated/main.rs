@@ -7,6 +7,7 @@ mod common;
 
 mod canary;
 mod crash;
+mod datafrom;
 mod definitions;
 mod leader;
 mod leaving;

@@ -86,3 +86,27 @@ async fn two_keys_cannot_be_one_field() {
     assert!(object.ready().message.contains("the field \"same\" of the entry \"db\""), "{object:?}");
     assert!(bao.proxy.mutations().is_empty());
 }
+
+#[tokio::test]
+async fn a_whole_secret_is_the_fields_of_one_entry() {
+    let scene = Scene::new("vault-bundle").await;
+    let bao = Bao::with(&scene, WRITE_ONLY).await;
+    bao.connect(&scene, json!({})).await;
+    let (user, password) = (scene.canary("user"), scene.canary("password"));
+    scene.source("source", &[("USER", &user), ("PASSWORD", &password)]).await;
+    let rewrite = json!([{"template": "{{ key | lower }}"}]);
+    let item = json!({"secretRef": {"name": "source"}, "remoteName": "db", "rewrite": rewrite});
+    let spec = json!({"connectionRef": {"name": "vault"}, "dataFrom": [item], "deletionPolicy": "Delete"});
+    scene.vault_secret("app", spec).await;
+    let object = scene.ready("app").await;
+    assert_eq!(object.text("/status/synced"), "1/1", "they are one entry");
+    assert_eq!(bao.fields("db").await, json!({"user": user, "password": password}));
+    scene.secret_has("app", "USER", &user).await;
+    let host = scene.canary("host");
+    scene.set_source("source", "HOST", &host).await;
+    fields_are(&scene, &bao, json!({"user": user, "password": password, "host": host})).await;
+    scene.patch("Secret", "source", json!({"data": {"USER": null}})).await;
+    fields_are(&scene, &bao, json!({"password": password, "host": host})).await;
+    scene.ready("app").await;
+    assert_eq!(bao.metadata("db").await["current_version"], 3, "one write a change");
+}

@@ -44,6 +44,7 @@ impl Pass<'_> {
         }
         let names = match (&self.route.handle, deleting) {
             (_, true) => vec![None; self.vs.spec.data.len()],
+            (_, false) if self.sources.refused => return self.match_by_key(&display),
             (Some(handle), false) => names_at(self.ctx, &self.route, handle, &self.vs, &self.key.namespace),
             (None, false) => return self.match_by_key(&display),
         };
@@ -66,8 +67,9 @@ impl Pass<'_> {
             self.wants.push(want);
         }
         let (now, read_at) = (self.now, self.read_at);
-        for (i, row) in self.rows.iter_mut().enumerate().filter(|(i, _)| !taken.contains(i)) {
-            let _ = i;
+        // As long as it is not known which keys there are, none has gone.
+        let stays = |row: &Row| self.sources.incomplete && row.key.is_some();
+        for (_, row) in self.rows.iter_mut().enumerate().filter(|(i, row)| !taken.contains(i) && !stays(row)) {
             row.key = None;
             row.leaving_since.get_or_insert(crate::clock::to_millis(now));
             row.state = EntryState::Leaving;
@@ -83,8 +85,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Without a connection nothing is known of names: rows keep their keys, and none is taken for leaving but those of keys
-    /// that are gone from the spec.
+    /// Without a connection, or when it is not known what is wanted, nothing is known of names: rows keep their keys, and none is
+    /// taken for leaving.
     fn match_by_key(&mut self, display: &str) {
         for (index, entry) in self.vs.spec.data.iter().enumerate() {
             let row = self

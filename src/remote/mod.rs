@@ -2,6 +2,7 @@
 
 mod auth;
 mod client;
+mod count;
 mod dreadnode;
 mod entry;
 pub mod error;
@@ -28,6 +29,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::value::SecretValue;
+pub use count::counted;
 pub use error::{BuildError, CallError, Certainty, ErrorClass, Operation};
 
 /// The providers.

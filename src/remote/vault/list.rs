@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use reqwest::Method;
 
@@ -14,6 +15,9 @@ use crate::remote::{CallError, ErrorClass, Listed, Listing, Named, Operation, Pa
 const PAGE_SIZE: usize = 1000;
 /// A list that is longer than a million entries is taken for one that does not end.
 const MAX_PAGES: usize = 1000;
+/// Entries whose versions are asked for at one time: each is a request of its own, and the list waits for the last.
+const LOOKS_AT_ONCE: usize = 4;
+
 impl Vault {
     pub(super) async fn list_all(&self, pace: Pace, named: Named) -> Result<Listing, CallError> {
         if !self.mount_known.load(Ordering::Relaxed) {
@@ -33,15 +37,22 @@ impl Vault {
         let Some(keys) = keys_of(&answer)? else { return Ok(listing) };
         // Only now, so that whoever was named while the list was under way is among them.
         let named = named();
-        let (mut looked_at, mut denied) = (0_usize, None);
-        for name in keys.names {
-            if !named.contains(&name) {
-                listing.unread.insert(name);
-                continue;
-            }
-            pace().await;
-            looked_at += 1;
-            match self.look_at(Operation::List, &name).await {
+        let (wanted, unread): (Vec<String>, Vec<String>) =
+            keys.names.into_iter().partition(|name| named.contains(name));
+        listing.unread.extend(unread);
+        let (looked_at, mut denied) = (wanted.len(), None);
+        let mut looks = Vec::with_capacity(wanted.len());
+        for name in wanted {
+            let pace = &pace;
+            looks.push(async move {
+                pace().await;
+                let found = self.look_at(Operation::List, &name).await;
+                (name, found)
+            });
+        }
+        let mut looks = futures::stream::iter(looks).buffered(LOOKS_AT_ONCE);
+        while let Some((name, found)) = looks.next().await {
+            match found {
                 Ok(Some((meta, now))) => listing.entries.extend(listed(name, &meta, now)),
                 Ok(None) => {}
                 // Of this one nothing can be seen but that it is there.

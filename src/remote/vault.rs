@@ -205,11 +205,38 @@ impl Vault {
     /// Deletes for good where the policy allows that; else the latest version, which can be undeleted.
     async fn delete_entry(&self, entry: &EntryRef) -> Result<(), CallError> {
         let name = entry_segment(Operation::Delete, &entry.name)?;
+        self.is_as_decided_on(entry).await?;
         match self.call(Operation::Delete, Method::DELETE, self.url("metadata", Some(name)), Body::None).await {
             Err(error) if error.class == ErrorClass::Forbidden => {}
             done => return done.map(drop),
         }
         self.call(Operation::Delete, Method::DELETE, self.url("data", Some(name)), Body::None).await.map(drop)
+    }
+
+    /// There is no check-and-set on a delete, so the version is looked at right before it. What somebody writes between the two
+    /// requests is deleted with the rest.
+    async fn is_as_decided_on(&self, entry: &EntryRef) -> Result<(), CallError> {
+        let Some(expected) = entry.version.as_deref() else { return Ok(()) };
+        let failed = |class, status, why: &str| CallError {
+            operation: Operation::Delete,
+            class,
+            status: Some(status),
+            retry_after: None,
+            message: format!("delete was not sent: {why}"),
+        };
+        match self.look_at(Operation::Delete, &entry.name).await {
+            Ok(Some((meta, now))) => match meta.sight(now) {
+                Sight::Live { version, .. } if version == expected => Ok(()),
+                Sight::Live { .. } => Err(failed(ErrorClass::Stale, 400, "somebody else wrote the entry meanwhile")),
+                Sight::Gone => Err(failed(ErrorClass::NotFound, 404, "there is no such entry")),
+            },
+            Ok(None) => Err(failed(ErrorClass::NotFound, 404, "there is no such entry")),
+            // Of this entry nothing can be seen, and what the list showed has to do.
+            Err(error) if error.class == ErrorClass::Forbidden => Ok(()),
+            // Nothing was deleted, whatever became of the question.
+            Err(error) if error.class.is_transient() => Err(CallError { class: ErrorClass::RefusedClean, ..error }),
+            Err(error) => Err(error),
+        }
     }
 
     async fn mark_entry(&self, entry: &EntryRef, owner: &Owner) -> Result<(), CallError> {

@@ -56,6 +56,7 @@ impl Changes {
                 let who = Waker::Object(key.clone());
                 self.forget(&who);
                 self.ctx.refs.set(&who, Vec::new());
+                super::readable::forget(&self.ctx, &key);
                 for freed in self.ctx.entries.remove(&key, self.ctx.clock.now()) {
                     self.ctx.wake.object(freed);
                 }

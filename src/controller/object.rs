@@ -94,6 +94,10 @@ pub struct ObjectState {
     pub waiting_since: Option<Timestamp>,
     /// Since when a list is waited for, with nothing else to do.
     pub listing_since: Option<Timestamp>,
+    /// Since when an entry that is read waits for its first look.
+    pub looking_since: Option<Timestamp>,
+    /// It reads entries of a remote.
+    pub reads: bool,
     /// The templates of the spec, and the generation that they are of.
     pub templates: Option<(i64, Arc<Templates>)>,
     /// Outcomes that the API server has not taken yet, and rows that are gone from the ledger in the same way.

@@ -6,7 +6,7 @@ use super::connections::ConnectionHandle;
 use super::context::Context;
 use super::desired::Issue;
 use super::keys::ConnectionKey;
-use crate::api::vault_secret::ConnectionKind;
+use crate::api::vault_secret::{ConnectionKind, ConnectionRef};
 use crate::api::{ConnectionReason, Reason, VaultSecret};
 use crate::remote::lane::ObjectKey;
 
@@ -33,7 +33,12 @@ impl Route {
     /// Finds the connection that the spec names.
     #[must_use]
     pub fn find(ctx: &Context, object: &ObjectKey, vs: &VaultSecret) -> Self {
-        let reference = &vs.spec.connection_ref;
+        Self::through(ctx, object, &vs.spec.connection_ref)
+    }
+
+    /// Finds a connection that an object refers to.
+    #[must_use]
+    pub fn through(ctx: &Context, object: &ObjectKey, reference: &ConnectionRef) -> Self {
         let key = ConnectionKey::new(reference.kind(), &object.namespace, &reference.name);
         let display = key.display();
         let without = |issue, passing| Self { handle: None, problem: Some(Problem { issue, passing, always: true }) };

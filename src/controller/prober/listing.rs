@@ -1,6 +1,6 @@
 //! Reading the list: when one is due, how it is read, and when the next try is.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,6 +28,11 @@ impl RemoteHandle {
         let state = self.lock();
         let regular = match (state.last_began, state.interval) {
             (None, _) => Some(Timestamp::MIN),
+            // Somebody wants to push where entries were only read so far.
+            (Some(_), _) if state.reads_only && !state.barred.is_empty() => Some(Timestamp::MIN),
+            (Some(last), interval) if state.reads_only => {
+                interval.map(|interval| crate::sync::plan::after(last, interval))
+            }
             // A client that took over while the old one was listing: its own first list is due.
             (Some(_), _) if state.health == ProbeHealth::Connecting => Some(Timestamp::MIN),
             (Some(last), Some(interval)) => Some(crate::sync::plan::after(last, interval)),
@@ -44,7 +49,8 @@ impl RemoteHandle {
     }
 
     /// Lists the remote whenever that is due, for ever; tells `on` what came of it.
-    pub async fn run(self: Arc<Self>, named: Named, on: impl Fn(Event) + Send) {
+    /// `reads_only` says whether entries are read there and none is pushed: nothing is listed then.
+    pub async fn run(self: Arc<Self>, named: Named, reads_only: impl Fn() -> bool + Send, on: impl Fn(Event) + Send) {
         let mut lane_changed = self.lane.changed();
         loop {
             let due = self.due();
@@ -69,6 +75,19 @@ impl RemoteHandle {
             if !self.lock().wants.is_empty() {
                 tokio::time::sleep(GATHER).await;
             }
+            let (wanted, first) = {
+                let mut state = self.lock();
+                state.reads_only = false;
+                (!state.wants.is_empty() || !state.barred.is_empty(), state.last_began.is_none())
+            };
+            // Who is to read has not come to it yet, at first; later, a list is what tells whether the credential is any good.
+            if !wanted && (first || !self.sources.is_empty()) && reads_only() {
+                if self.lane.state().health.paused.is_some() {
+                    self.lane.resume();
+                }
+                self.rests_from_lists(&on);
+                continue;
+            }
             self.probe(&named, &on).await;
         }
     }
@@ -88,10 +107,7 @@ impl RemoteHandle {
                 return;
             }
         };
-        let (config, client) = {
-            let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
-            (Arc::clone(&client.0), Arc::clone(&client.1))
-        };
+        let (config, client) = self.client_as_built();
         let began = self.clock.now();
         self.lock().last_began = Some(began);
         let listed = tokio::time::timeout(LIST_LIMIT, client.list_naming(slot.pages(), Arc::clone(named))).await;
@@ -147,7 +163,7 @@ impl RemoteHandle {
         }
     }
 
-    fn went_wrong(&self, error: &CallError, on: &impl Fn(Event)) {
+    pub(super) fn went_wrong(&self, error: &CallError, on: &impl Fn(Event)) {
         let reason = match error.class {
             ErrorClass::Authentication => ConnectionReason::AuthenticationFailed,
             ErrorClass::Forbidden => ConnectionReason::PermissionDenied,
@@ -175,7 +191,7 @@ impl RemoteHandle {
     }
 }
 
-async fn wait_until(clock: Clock, due: Option<Timestamp>) {
+pub(super) async fn wait_until(clock: Clock, due: Option<Timestamp>) {
     match due {
         Some(at) => tokio::time::sleep(clock.until(at)).await,
         None => std::future::pending().await,

@@ -20,10 +20,7 @@ const LOOKS_AT_ONCE: usize = 4;
 
 impl Vault {
     pub(super) async fn list_all(&self, pace: Pace, named: Named) -> Result<Listing, CallError> {
-        if !self.mount_known.load(Ordering::Relaxed) {
-            self.look_at_mount().await?;
-            pace().await;
-        }
+        self.know_mount(&pace).await?;
         if !self.plain_lists.load(Ordering::Relaxed) {
             if let Some(listing) = self.list_with_details(&pace).await? {
                 return Ok(listing);
@@ -68,6 +65,15 @@ impl Vault {
             Some((count, error)) if count == looked_at => Err(error),
             _ => Ok(listing),
         }
+    }
+
+    /// Asks once what the mount is, before anything else is asked of it.
+    pub(super) async fn know_mount(&self, pace: &Pace) -> Result<(), CallError> {
+        if !self.mount_known.load(Ordering::Relaxed) {
+            self.look_at_mount().await?;
+            pace().await;
+        }
+        Ok(())
     }
 
     /// A KV engine of version 1 would take what is meant for the other one for an entry of its own.

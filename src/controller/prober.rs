@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::remote::lane::{Lane, ObjectKey};
 use crate::remote::{Listed, Remote};
 use crate::sync::snapshot::Span;
+pub use listing::Users;
 use sources::Sources;
 
 /// Wait after the credential was refused: a person has to mend it, and a new credential is taken up at once.

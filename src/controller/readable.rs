@@ -76,8 +76,11 @@ pub struct ReadValues {
     pub retry: Option<Pace>,
 }
 
+/// A key that is read from a remote.
+type Reader<'a> = (usize, &'a DataEntry, &'a RemoteRef);
+
 /// The keys that are read from a remote, with their place in `spec.data`.
-fn readers(vs: &VaultSecret) -> impl Iterator<Item = (usize, &DataEntry, &RemoteRef)> {
+fn readers(vs: &VaultSecret) -> impl Iterator<Item = Reader<'_>> {
     vs.spec.data.iter().enumerate().filter_map(|(index, entry)| Some((index, entry, entry.remote()?)))
 }
 
@@ -286,7 +289,7 @@ fn unsure(place: &Place, key: &str) -> Option<Issue> {
 /// a remote that hangs keeps nobody waiting.
 pub async fn read_all(pass: &Pass<'_>) -> ReadValues {
     let mut read = ReadValues::default();
-    let mut entries: Vec<(Place, Vec<(usize, &DataEntry, &RemoteRef)>)> = Vec::new();
+    let mut entries: Vec<(Place, Vec<Reader<'_>>)> = Vec::new();
     for (index, entry, from) in readers(&pass.vs) {
         let issue = match place(pass, entry, from) {
             Err(nowhere) => nowhere.issue,

@@ -9,7 +9,7 @@ use super::connections::{ConnectionHandle, FreezeNote};
 use super::context::Context;
 use super::entries::{Claim, Expects};
 use super::keys::ConnectionKey;
-use super::prober::{Event, RemoteHandle, Snapshot};
+use super::prober::{Event, RemoteHandle, Snapshot, Users};
 use crate::remote::lane::ObjectKey;
 use crate::sync::conflict::Hold;
 use crate::sync::freeze::Tally;
@@ -29,7 +29,6 @@ pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
     tokio::spawn(async move {
         let seen = Arc::clone(&remote);
         let (asked, of) = (Arc::clone(&ctx), Arc::clone(&remote));
-        let reads_only = move || super::readable::only_reads(&asked, &of);
         let (all, base) = (Arc::clone(&ctx), Arc::clone(&remote.base));
         let named = Arc::new(move || {
             let mut names = HashSet::new();
@@ -38,7 +37,13 @@ pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
             });
             names
         });
-        remote.run(named, reads_only, move |event| heard(&ctx, &seen, event)).await;
+        let (holders, base) = (Arc::clone(&ctx), Arc::clone(&remote.base));
+        let users = Users {
+            named,
+            holds: Box::new(move || holders.entries.any_held(&base)),
+            reads_only: Box::new(move || super::readable::only_reads(&asked, &of)),
+        };
+        remote.run(users, move |event| heard(&ctx, &seen, event)).await;
     });
 }
 

@@ -22,6 +22,16 @@ const MAX_RETRY: Duration = Duration::from_secs(60);
 /// Limit of a whole list with all its pages, which wait for the budget.
 const LIST_LIMIT: Duration = Duration::from_secs(300);
 
+/// What a prober has to know of those who use its remote.
+pub struct Users {
+    /// The entries that somebody names.
+    pub named: Named,
+    /// Whether any row names an entry there.
+    pub holds: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Whether entries are read there and none is pushed: nothing is listed then.
+    pub reads_only: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
 impl RemoteHandle {
     /// When the next list is due.
     fn due(&self) -> Option<Timestamp> {
@@ -49,8 +59,7 @@ impl RemoteHandle {
     }
 
     /// Lists the remote whenever that is due, for ever; tells `on` what came of it.
-    /// `reads_only` says whether entries are read there and none is pushed: nothing is listed then.
-    pub async fn run(self: Arc<Self>, named: Named, reads_only: impl Fn() -> bool + Send, on: impl Fn(Event) + Send) {
+    pub async fn run(self: Arc<Self>, users: Users, on: impl Fn(Event) + Send) {
         let mut lane_changed = self.lane.changed();
         loop {
             let due = self.due();
@@ -81,18 +90,18 @@ impl RemoteHandle {
                 (!state.wants.is_empty() || !state.barred.is_empty(), state.last_began.is_none())
             };
             // Who is to read has not come to it yet, at first; later, a list is what tells whether the credential is any good.
-            if !wanted && (first || !self.sources.is_empty()) && reads_only() {
+            if !wanted && (first || !self.sources.is_empty()) && (users.reads_only)() {
                 if self.lane.state().health.paused.is_some() {
                     self.lane.resume();
                 }
                 self.rests_from_lists(&on);
                 continue;
             }
-            self.probe(&named, &on).await;
+            self.probe(&users, &on).await;
         }
     }
 
-    async fn probe(&self, named: &Named, on: &impl Fn(Event)) {
+    async fn probe(&self, users: &Users, on: &impl Fn(Event)) {
         if self.lane.state().health.paused.is_some() {
             self.lane.resume();
         }
@@ -110,7 +119,7 @@ impl RemoteHandle {
         let (config, client) = self.client_as_built();
         let began = self.clock.now();
         self.lock().last_began = Some(began);
-        let listed = tokio::time::timeout(LIST_LIMIT, client.list_naming(slot.pages(), Arc::clone(named))).await;
+        let listed = tokio::time::timeout(LIST_LIMIT, client.list_naming(slot.pages(), Arc::clone(&users.named))).await;
         let result = listed.unwrap_or_else(|_| {
             Err(CallError {
                 operation: Operation::List,
@@ -120,6 +129,9 @@ impl RemoteHandle {
                 message: "the list was not complete in time".to_owned(),
             })
         });
+        // Nobody can tell an empty account from an answer without its list: with something at stake it is the second.
+        let result =
+            result.and_then(|listing| if listing.is_null && (users.holds)() { Err(null_list()) } else { Ok(listing) });
         slot.report(Outcome::of(&result));
         drop(slot);
         if self.config() != config {
@@ -188,6 +200,16 @@ impl RemoteHandle {
         if !same {
             on(Event::Changed);
         }
+    }
+}
+
+fn null_list() -> CallError {
+    CallError {
+        operation: Operation::List,
+        class: ErrorClass::Unreadable,
+        status: None,
+        retry_after: None,
+        message: "list failed: the answer holds null instead of a list, and entries of ours should be in it".to_owned(),
     }
 }
 

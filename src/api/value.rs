@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data_from::Bundle;
 use super::duration::GoDuration;
+use super::vault_secret::ConnectionRef;
 
 /// A value in the spec. Its `Debug` output shows nothing, because people put secrets there all the same.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,7 +37,7 @@ impl std::fmt::Debug for TemplateText {
 /// Where a value comes from: exactly one member.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.generate), has(self.sealed), has(self.template)].filter(x, x).size() == 1").message("exactly one of secretKeyRef, configMapKeyRef, generate, sealed and template must be set"))]
+#[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.generate), has(self.sealed), has(self.template), has(self.remote)].filter(x, x).size() == 1").message("exactly one of secretKeyRef, configMapKeyRef, generate, sealed, template and remote must be set"))]
 // Not on the field itself: the API server would repeat what is there, which may be the value by mistake.
 #[x_kube(validation = Rule::new("!has(self.sealed) || self.sealed.startsWith('-----BEGIN AGE ENCRYPTED FILE-----')").message("sealed must be what vaultsecret seal printed, all of its lines"))]
 pub struct ValueFrom {
@@ -59,6 +60,40 @@ pub struct ValueFrom {
     /// Many keys as one JSON object: what a bundle of `spec.dataFrom` becomes, and no field of a manifest.
     #[serde(skip)]
     pub bundle: Option<Bundle>,
+    /// A field of an entry at a remote that gives values back (Vault, OpenBao).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteRef>,
+}
+
+/// A field of an entry at a remote.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemoteRef {
+    /// The connection that it is read through. Default: the one of the VaultSecret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_ref: Option<ConnectionRef>,
+    /// Name of the entry below the connection's mount and path, such as `db` or `db/creds`. The connection's `remoteNamePrefix` goes
+    /// before it.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[^/]+(/[^/]+)*$"))]
+    pub name: String,
+    /// Field of the entry that holds the value. Default: value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub field: Option<String>,
+}
+
+impl RemoteRef {
+    /// The connection that it is read through; `default` is that of its VaultSecret.
+    #[must_use]
+    pub fn connection<'r>(&'r self, default: &'r ConnectionRef) -> &'r ConnectionRef {
+        self.connection_ref.as_ref().unwrap_or(default)
+    }
+
+    /// The field that holds the value.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        self.field.as_deref().unwrap_or("value")
+    }
 }
 
 /// A key of an object.

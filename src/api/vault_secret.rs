@@ -9,8 +9,8 @@ pub use super::data_from::{Bundle, DataFrom, KeyMatch, Member, RegexpRewrite, Re
 use super::duration::GoDuration;
 pub use super::target::{CreationPolicy, RestartKind, RestartTarget, Target, TargetTemplate, TemplateMetadata, When};
 pub use super::value::{
-    Bytes, BytesEncoding, Curve, Day, EcKey, Encoding, Generate, InlineValue, KeyRef, Password, RotationWindow, RsaKey,
-    SshKey, SshKeyType, TemplateText, Uuid, ValueFrom,
+    Bytes, BytesEncoding, Curve, Day, EcKey, Encoding, Generate, InlineValue, KeyRef, Password, RemoteRef,
+    RotationWindow, RsaKey, SshKey, SshKeyType, TemplateText, Uuid, ValueFrom,
 };
 use crate::sync::ledger::Row;
 
@@ -88,7 +88,7 @@ pub struct VaultSecretSpec {
 }
 
 /// Names a connection.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionRef {
     /// VaultConnection: one in the same namespace. ClusterVaultConnection: one for every namespace that it allows. Default:
@@ -252,6 +252,11 @@ impl VaultSecretSpec {
     pub fn drift(&self) -> DriftPolicy {
         self.drift_policy.unwrap_or_default()
     }
+    /// Whether any value goes to the remote.
+    #[must_use]
+    pub fn pushes(&self) -> bool {
+        self.data.iter().any(DataEntry::pushes)
+    }
     /// Whether writing is stopped.
     #[must_use]
     pub fn suspended(&self) -> bool {
@@ -300,6 +305,11 @@ impl DataEntry {
     #[must_use]
     pub fn template(&self) -> Option<&str> {
         self.value_from.as_ref()?.template.as_ref().map(|template| template.0.as_str())
+    }
+    /// The entry at a remote that the value is read from, if it is.
+    #[must_use]
+    pub fn remote(&self) -> Option<&RemoteRef> {
+        self.value_from.as_ref()?.remote.as_ref()
     }
     /// How the bytes become text.
     #[must_use]

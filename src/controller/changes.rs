@@ -58,6 +58,7 @@ impl Changes {
                 self.forget(&who);
                 self.ctx.refs.set(&who, Vec::new());
                 self.ctx.selected.set(&who, &key.namespace, &[]);
+                super::readable::forget(&self.ctx, &key);
                 for freed in self.ctx.entries.remove(&key, self.ctx.clock.now()) {
                     self.ctx.wake.object(freed);
                 }

@@ -122,12 +122,14 @@ fn choose_wanted(
     let uid = pass.uid();
     let row = &pass.rows[index];
     let recorded = row.fingerprint.clone();
-    let content = values.map(|values| fields::content(pass, index, values));
+    let source_held = fields::wants_of(pass, index).any(|want| pass.wants[want].held);
+    let content =
+        values.map(|values| fields::content(pass, index, values)).filter(|found| found.is_ok() || !source_held);
     let mut written = Vec::new();
     let (fingerprint, value, version) = match content {
         Some(Err(issue)) => {
-            pass.rows[index].state =
-                if issue.reason == Reason::SourceMissing { EntryState::Pending } else { EntryState::Refused };
+            let passes = matches!(issue.reason, Reason::SourceMissing | Reason::ConnectionNotReady);
+            pass.rows[index].state = if passes { EntryState::Pending } else { EntryState::Refused };
             pass.rows[index].message.clone_from(&issue.message);
             pass.wants[want].issue = Some(issue);
             return;
@@ -147,6 +149,7 @@ fn choose_wanted(
             let version = fields::known_versions(pass, index);
             (recorded.clone().unwrap_or_default(), None, version)
         }
+        None if source_held => return,
         None => return choose_unread(pass, index, handle, blocked, choice),
     };
     let (seen, snapshot) = see(pass, index, handle);
@@ -244,7 +247,7 @@ fn choose_wanted(
             return;
         }
         if value.is_none() {
-            choice.needs_values = true;
+            choice.needs_values |= !source_held;
             return;
         }
         let note = (matches!(cause, Cause::Reassert | Cause::LateWrite) || cause == Cause::Changed && covers)

@@ -64,7 +64,7 @@ fn removed(ctx: &Arc<Context>, key: &ConnectionKey) {
 
 /// Wakes every VaultSecret that names the connection or has rows of it.
 pub fn wake_objects(ctx: &Context, key: &ConnectionKey) {
-    for object in super::objects_of(ctx, key) {
+    for object in super::objects_of(ctx, key).into_iter().chain(super::readable::readers_of(ctx, key)) {
         ctx.wake.object(object);
     }
 }
@@ -241,6 +241,13 @@ fn remote_of(ctx: &Arc<Context>, shown: &Shown, material: &Material) -> Result<A
     Ok(remote)
 }
 
+/// Whether values have been read with this credential; what an earlier process saw of the same remote holds until it is tried.
+fn reads_values(shown: &Shown, remote: &RemoteHandle) -> bool {
+    let before = shown.status.capabilities.as_ref().is_some_and(|known| known.read_values);
+    let same = shown.status.remote.as_deref() == Some(&*remote.base);
+    remote.reads_values().unwrap_or(before && same)
+}
+
 async fn publish(
     ctx: &Arc<Context>,
     handle: Arc<ConnectionHandle>,
@@ -263,7 +270,7 @@ async fn publish(
     };
     status.provider = Some(handle.rules.provider().name().to_owned());
     status.capabilities = Some(crate::api::connection::Capabilities {
-        read_values: false,
+        read_values: reads_values(shown, &handle.remote),
         drift_signal: format!("{:?}", handle.remote.client().drift_signal()),
     });
     // An approval, another remote: the ledgers are judged by what the status says, so it is written before anything follows.

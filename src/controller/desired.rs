@@ -53,7 +53,8 @@ const LONGEST_NAMESPACE: usize = 63;
 impl Prefix<'_> {
     /// The namespace whose prefix is longer than ours and begins a name too, as the remote stores it, with that prefix: the longest
     /// of them. What it costs depends on the name, not on how many namespaces there are.
-    fn longer(&self, rules: &Rules, stored: &str) -> Option<(String, String)> {
+    #[must_use]
+    pub fn longer(&self, rules: &Rules, stored: &str) -> Option<(String, String)> {
         let own = render_prefix(self.template, self.namespace).len();
         let head = rules.stored_name(&self.template[..placeholder(self.template)?.start]);
         let tail = stored.strip_prefix(&*head)?;
@@ -107,9 +108,12 @@ pub fn check(entry: &DataEntry) -> Option<Issue> {
         from.generate.is_some(),
         from.sealed.is_some(),
         from.template.is_some(),
+        from.remote.is_some(),
     ];
     if kinds.iter().filter(|k| **k).count() != 1 {
-        return refused("exactly one of secretKeyRef, configMapKeyRef, generate, sealed and template must be set");
+        return refused(
+            "exactly one of secretKeyRef, configMapKeyRef, generate, sealed, template and remote must be set",
+        );
     }
     let generate = from.generate.as_ref()?;
     if let Err(error) = crate::source::generate::check_kind(generate) {

@@ -28,6 +28,7 @@ pub mod pass;
 pub mod prober;
 pub mod project;
 pub mod queue;
+pub mod readable;
 pub mod reconcile;
 pub mod refs;
 pub mod report;

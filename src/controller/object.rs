@@ -103,6 +103,10 @@ pub struct ObjectState {
     pub waiting_since: Option<Timestamp>,
     /// Since when a list is waited for, with nothing else to do.
     pub listing_since: Option<Timestamp>,
+    /// Since when an entry that is read waits for its first look.
+    pub looking_since: Option<Timestamp>,
+    /// It reads entries of a remote.
+    pub reads: bool,
     /// The templates of the spec, and the generation that they are of.
     pub templates: Option<(i64, Arc<Templates>)>,
     /// The keys of the Secrets of `spec.dataFrom`, by their names.

@@ -42,6 +42,8 @@ pub struct Want {
     pub row: Option<usize>,
     /// What is not as it should be about it, beyond what its row says.
     pub issue: Option<Issue>,
+    /// Its source cannot be looked at now: what is there stays, and nothing is decided.
+    pub held: bool,
 }
 
 /// Something to be published once the pass is over.
@@ -123,7 +125,11 @@ impl<'a> Pass<'a> {
             !(r.is_open() || r.unsettled_since().is_some())
                 || !state.dropped.contains(&(r.connection.clone(), r.remote_name.clone()))
         });
-        let route = Route::find(ctx, key, &vs);
+        let mut route = Route::find(ctx, key, &vs);
+        if rows.is_empty() && !vs.spec.pushes() {
+            // Nothing goes there: it need not be ready for anything.
+            route.problem = route.problem.filter(|problem| problem.always);
+        }
         let owned_at_start = rows.iter().filter(|r| r.is_ours()).count();
         Self {
             owned_at_start,

@@ -2,6 +2,8 @@
 
 mod health;
 mod listing;
+mod looking;
+pub mod sources;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
@@ -17,6 +19,8 @@ use crate::clock::Clock;
 use crate::remote::lane::{Lane, ObjectKey};
 use crate::remote::{Listed, Remote};
 use crate::sync::snapshot::Span;
+pub use listing::Users;
+use sources::Sources;
 
 /// Wait after the credential was refused: a person has to mend it, and a new credential is taken up at once.
 const AUTH_RETRY: Duration = Duration::from_secs(60);
@@ -70,6 +74,16 @@ struct State {
     barred: HashSet<ObjectKey>,
     /// That there has been no list for long was told.
     told_stale: bool,
+    /// Nobody pushes there: nothing is listed, entries are only read.
+    reads_only: bool,
+    /// A look at an entry that is read was answered.
+    answered: bool,
+    /// It was judged anew whether a list that is not allowed is needed at all.
+    reconsidered: bool,
+    /// Whether the credential may read values, once somebody has tried.
+    reads_values: Option<bool>,
+    /// That nothing can be read was told to those who do.
+    told_unreadable: bool,
 }
 
 /// The remote behind one budget identity.
@@ -89,6 +103,8 @@ pub struct RemoteHandle {
     pub started: AtomicBool,
     /// Entries that were off when somebody approved, and have not been seen right since: they do not freeze again.
     pub excused: Mutex<HashSet<(Arc<str>, Arc<str>)>>,
+    /// Entries that are read.
+    pub sources: Sources,
 }
 
 /// What a list led to, for the owner of the prober.
@@ -100,6 +116,8 @@ pub enum Event {
     Failed,
     /// Health, breaker or limit changed.
     Changed,
+    /// Entries that these read are not what they were.
+    Sources(Vec<ObjectKey>),
 }
 
 impl RemoteHandle {
@@ -123,6 +141,11 @@ impl RemoteHandle {
                 principals: HashSet::new(),
                 barred: HashSet::new(),
                 told_stale: false,
+                reads_only: false,
+                answered: false,
+                reconsidered: false,
+                reads_values: None,
+                told_unreadable: false,
             }),
             made: clock.now(),
             notify: Notify::new(),
@@ -130,6 +153,7 @@ impl RemoteHandle {
             end: CancellationToken::new(),
             started: AtomicBool::new(false),
             excused: Mutex::new(HashSet::new()),
+            sources: Sources::default(),
         }
     }
 
@@ -137,6 +161,12 @@ impl RemoteHandle {
     #[must_use]
     pub fn client(&self) -> Arc<dyn Remote> {
         Arc::clone(&self.client.read().unwrap_or_else(PoisonError::into_inner).1)
+    }
+
+    /// The client, and how it was built.
+    fn client_as_built(&self) -> (Arc<str>, Arc<dyn Remote>) {
+        let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
+        (Arc::clone(&client.0), Arc::clone(&client.1))
     }
 
     /// How the client was built.
@@ -155,9 +185,13 @@ impl RemoteHandle {
         state.retry_at = None;
         state.failures = 0;
         state.last_began = None;
+        state.answered = false;
+        state.reconsidered = false;
+        state.reads_values = None;
         drop(state);
         self.lane.resume();
         self.notify.notify_one();
+        self.sources.reset();
     }
 
     /// How often the list is read; `None`: only on demand.
@@ -168,6 +202,11 @@ impl RemoteHandle {
             drop(state);
             self.notify.notify_one();
         }
+    }
+
+    /// How often the list is read, and every entry that is read looked at.
+    fn interval(&self) -> Option<Duration> {
+        self.lock().interval
     }
 
     /// The last complete list.
@@ -194,7 +233,13 @@ impl RemoteHandle {
 
     /// An object could write nothing; it is woken when that is over.
     pub fn bar(&self, key: &ObjectKey) {
-        self.lock().barred.insert(key.clone());
+        let mut state = self.lock();
+        state.barred.insert(key.clone());
+        let lists_anew = state.reads_only;
+        drop(state);
+        if lists_anew {
+            self.notify.notify_one();
+        }
     }
 
     /// Who is to be woken because something may be written again.

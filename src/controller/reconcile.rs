@@ -16,6 +16,7 @@ use super::outcome::{finish, keep_outcomes, publish};
 use super::pass::Pass;
 use super::project::Projection;
 use super::queue::{Ahead, ask_ahead, send_all};
+use super::readable::{self, ReadValues};
 use super::route::Route;
 use super::save::SaveError;
 use super::sources;
@@ -28,11 +29,11 @@ use crate::sync::plan::after;
 use crate::sync::transition::Write;
 
 /// How long a connection that is being read is waited for before the status says so.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a value that is overdue to be made anew is looked at.
 const OVERDUE: Duration = Duration::from_secs(10);
 /// The same for an object that was as it should be when it was looked at last: a start may take long, and changes nothing.
-const PATIENCE_AT_A_START: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE_AT_A_START: Duration = Duration::from_secs(15);
 /// How long a list is waited for before the status says so, when nothing is wrong with the values: it may wait for the budget.
 const PATIENCE_FOR_LISTS: Duration = Duration::from_secs(10);
 
@@ -88,6 +89,7 @@ pub async fn reconcile(ctx: &Arc<Context>, key: &ObjectKey, shown: Arc<VaultSecr
         ctx.objects.forget(key);
         ctx.refs.set(&Waker::Object(key.clone()), Vec::new());
         ctx.selected.set(&Waker::Object(key.clone()), &key.namespace, &[]);
+        readable::forget(ctx, key);
         return NEVER;
     }
     wait
@@ -104,6 +106,7 @@ async fn run(
     let mut permit = None;
     let mut pass = Pass::begin(ctx, key, state, vs, read_at);
     pass.register_refs(&BTreeSet::new());
+    readable::register(&mut pass);
     if pass.is_deleting() && !pass.has_finalizer() {
         // Somebody else's finalizer holds it: nothing of ours is to be done, and nothing is pushed any more.
         pass.register_claims();
@@ -111,7 +114,7 @@ async fn run(
         return Ok(ctx.settings.safety_net);
     }
     sources::observe(&mut pass, ctx, &mut permit).await?;
-    if let Some(wait) = be_patient(&mut pass) {
+    if let Some(wait) = be_patient(&mut pass).or_else(|| readable::await_look(&mut pass)) {
         // Whoever else waits for the same list has to know of it before it is there: of two new ones the older has an entry.
         if pass.route.handle.is_some() {
             pass.match_rows();
@@ -122,6 +125,7 @@ async fn run(
     pass.match_rows();
     pass.register_claims();
     pass.check_owners();
+    readable::hold(&mut pass);
     let pushes = pass.vs.spec.data.iter().any(|e| e.pushes());
     let wants_finalizer = pass.vs.spec.deletion() == DeletionPolicy::Delete && (pushes || !pass.rows.is_empty());
     if !pass.is_deleting() && pass.has_finalizer() != wants_finalizer {
@@ -133,25 +137,34 @@ async fn run(
     if let Some(wait) = await_list(&mut pass, &choice, PATIENCE) {
         return Ok(wait);
     }
-    let turn = match ask_ahead(&mut pass, &choice) {
+    // A turn that waits for another remote would keep others waiting.
+    let ahead = if pass.state.reads { Ahead::Unknown } else { ask_ahead(&mut pass, &choice) };
+    let turn = match ahead {
         Ahead::Turn(turn) => Some(turn),
         Ahead::Later(wait) => return Ok(wait),
         Ahead::Unknown => None,
     };
     let mut values = None;
+    let mut read = ReadValues::default();
     if choice.needs_values || choice.unread > 0 || needs_values(&pass) {
+        if pass.state.reads {
+            // A remote takes as long as it pleases: no worker waits with it.
+            drop(permit.take());
+        }
+        read = readable::read_all(&pass).await;
         take_permit(ctx, &mut permit).await;
-        values = Some(values::read(&pass).await?);
+        values = Some(values::read(&pass, &read).await?);
         choice = choose(&mut pass, values.as_ref());
     }
     if values.as_ref().is_some_and(|read| values::leaves_unnamed(&pass, read, &choice.due)) {
-        values = Some(values::read(&pass).await?);
+        values = Some(values::read(&pass, &read).await?);
         choice = choose(&mut pass, values.as_ref());
     }
+    drop(read);
     note_values(&mut pass, values.as_ref());
     match &values {
-        Some(values) if values.refused => {
-            let next = pass.state.source_backoff.failed(backoff::REFUSED, ctx.clock.now(), jittered);
+        Some(Values { retry: Some(pace), .. }) => {
+            let next = pass.state.source_backoff.failed(*pace, ctx.clock.now(), jittered);
             pass.look_again(next);
         }
         Some(_) => pass.state.source_backoff.reset(),
@@ -309,7 +322,7 @@ fn be_patient(pass: &mut Pass<'_>) -> Option<Duration> {
 }
 
 /// Whether the status says that this generation is as it should be.
-fn was_ready(pass: &Pass<'_>) -> bool {
+pub(super) fn was_ready(pass: &Pass<'_>) -> bool {
     let Some(status) = &pass.vs.status else { return false };
     let ready =
         |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| c.type_ == "Ready" && c.status == "True";
@@ -328,7 +341,7 @@ fn needs_values(pass: &Pass<'_>) -> bool {
         });
     // Without every value there is no whole set to show.
     let showable = pass.templates.target_refusal().is_none()
-        && pass.wants.iter().all(|w| w.issue.as_ref().is_none_or(|i| i.reason != Reason::TemplateError));
+        && pass.wants.iter().all(|w| !w.held && w.issue.as_ref().is_none_or(|i| i.reason != Reason::TemplateError));
     unknown || rotation_is_due(pass) || (showable && !pass.target_is_in_place())
 }
 

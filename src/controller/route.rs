@@ -6,7 +6,7 @@ use super::connections::ConnectionHandle;
 use super::context::Context;
 use super::desired::Issue;
 use super::keys::ConnectionKey;
-use crate::api::vault_secret::{ConnectionKind, CreationPolicy, DataEntry};
+use crate::api::vault_secret::{ConnectionKind, ConnectionRef, CreationPolicy, DataEntry};
 use crate::api::{ConnectionReason, Reason, VaultSecret};
 use crate::remote::lane::ObjectKey;
 
@@ -33,7 +33,21 @@ impl Route {
     /// Finds the connection that the spec names.
     #[must_use]
     pub fn find(ctx: &Context, object: &ObjectKey, vs: &VaultSecret) -> Self {
-        let reference = &vs.spec.connection_ref;
+        let mut route = Self::through(ctx, object, &vs.spec.connection_ref);
+        // Before anything is pushed, and not when it comes to writing the Secret.
+        if route.handle.is_some()
+            && route.problem.is_none()
+            && let Some(text) = source_is_target(vs, &object.name)
+        {
+            route.problem =
+                Some(Problem { issue: Issue::new(Reason::TargetConflict, text), passing: false, always: true });
+        }
+        route
+    }
+
+    /// Finds a connection that an object refers to.
+    #[must_use]
+    pub fn through(ctx: &Context, object: &ObjectKey, reference: &ConnectionRef) -> Self {
         let key = ConnectionKey::new(reference.kind(), &object.namespace, &reference.name);
         let display = key.display();
         let without = |issue, passing| Self { handle: None, problem: Some(Problem { issue, passing, always: true }) };
@@ -73,11 +87,6 @@ impl Route {
                 always: false,
             })
         };
-        // Before anything is pushed, and not when it comes to writing the Secret.
-        let problem = problem.or_else(|| {
-            let text = source_is_target(vs, &object.name)?;
-            Some(Problem { issue: Issue::new(Reason::TargetConflict, text), passing: false, always: true })
-        });
         Self { handle: Some(handle), problem }
     }
 

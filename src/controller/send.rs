@@ -15,7 +15,7 @@ use super::save::SaveError;
 use crate::api::Reason;
 use crate::api::vault_secret::VaultSecretStatus;
 use crate::remote::lane::{Outcome as LaneOutcome, Turn};
-use crate::remote::{CallError, Certainty, EntryRef, ErrorClass, Operation, Owner, Provider, Written};
+use crate::remote::{self, CallError, Certainty, EntryRef, ErrorClass, Operation, Owner, Provider, Written};
 use crate::sync::plan::Cause;
 use crate::sync::transition::{self, After, Answer, Intent, Outcome, Write};
 
@@ -131,22 +131,27 @@ impl Pass<'_> {
                 };
                 ctx.entries.sent(&id);
                 let began = Instant::now();
-                let result = match (one.write, &one.value) {
-                    (Write::Create, Some(value)) => client.create(&entry.name, value).await,
-                    (Write::Update, Some(value)) => client.update(&entry, value).await,
-                    _ => client.delete(&entry).await.map(|()| Written::default()),
+                let call = async {
+                    match (one.write, &one.value) {
+                        (Write::Create, Some(value)) => client.create(&entry.name, value).await,
+                        (Write::Update, Some(value)) => client.update(&entry, value).await,
+                        _ => client.delete(&entry).await.map(|()| Written::default()),
+                    }
                 };
+                let (result, requests) = remote::counted(call).await;
                 let (over, took) = (ctx.clock.now(), began.elapsed());
                 ctx.entries.over(&id, over);
                 if result.as_ref().is_err_and(|error| error.certainty() == Certainty::Unknown) {
                     ctx.entries.linger(&id, uid, crate::sync::plan::after(over, handle.settle));
                 }
                 slot.report(LaneOutcome::of(&result));
+                slot.owe(requests.saturating_sub(1));
                 if let Ok(written) = &result {
                     handle.remote.learn_principal(written.principal.clone());
                     if let Some(owner) = &owner {
                         // An entry without a mark is as much ours.
-                        let _ = client.mark(&entry, owner).await;
+                        let (_, requests) = remote::counted(client.mark(&entry, owner)).await;
+                        slot.owe(requests);
                     }
                 }
                 Done { due: index, result: Some(result), sent_at, took }

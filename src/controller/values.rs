@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::backoff::{Pace, REFUSED};
 use super::choose::Due;
 use super::connections::ConnectionHandle;
 use super::desired::{Issue, check};
@@ -12,6 +13,7 @@ use super::entries::EntryId;
 use super::fields;
 use super::keys::ConnectionKey;
 use super::pass::{Pass, Want};
+use super::readable::{self, ReadValues};
 use super::refs::{Known, Ref};
 use super::sources;
 use super::templates;
@@ -54,8 +56,8 @@ pub struct Values {
     pub next_rotation: Option<Timestamp>,
     /// Entries that the escrow names as those that its values are made for.
     pub named: Vec<EscrowEntry>,
-    /// The API server refused something, and nothing tells when it does so no more.
-    pub refused: bool,
+    /// The API server or a remote refused something, and nothing tells when it does so no more: it is tried again at this pace.
+    pub retry: Option<Pace>,
 }
 
 /// Why nothing can be said of the values: another try may succeed.
@@ -87,6 +89,8 @@ pub fn known_version(pass: &Pass<'_>, entry: &DataEntry) -> Option<Arc<str>> {
         Ref::secret(namespace, &key.name)
     } else if let Some(key) = &from.config_map_key_ref {
         Ref::config_map(namespace, &key.name)
+    } else if let Some(from) = &from.remote {
+        return readable::known_version(pass, entry, from);
     } else if from.sealed.is_some() {
         return pass.ctx.sealing.version();
     } else {
@@ -117,7 +121,7 @@ pub fn is_unchanged(pass: &Pass<'_>, want: &Want, row: &Row) -> bool {
 ///
 /// # Errors
 /// When the API server fails, or the escrow cannot be written: nothing may be pushed then.
-pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
+pub async fn read(pass: &Pass<'_>, remote: &ReadValues) -> Result<Values, ReadError> {
     let data = &pass.vs.spec.data;
     let references: Vec<Option<SourceRef>> =
         data.iter().map(|e| e.value_from.as_ref().and_then(SourceRef::of)).collect();
@@ -149,6 +153,7 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
     };
     let refused = sources.iter().any(|(_, source)| source.as_ref().is_err_and(SourceError::is_forbidden))
         || escrow.as_ref().is_err_and(|issue| issue.reason == Reason::SourceMissing);
+    let retry = refused.then_some(REFUSED).or(remote.retry);
     let mut unsealed = super::unseal::open_all(pass).await?;
     let mut by_index = Vec::with_capacity(data.len());
     for (entry, reference) in data.iter().zip(&references) {
@@ -162,6 +167,8 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
             opened
         } else if let Some(bundle) = entry.value_from.as_ref().and_then(|from| from.bundle.as_ref()) {
             sources::bundle_value(&entry.key, bundle, &sources)
+        } else if let Some(read) = remote.by_index.get(&by_index.len()) {
+            read.clone()
         } else if let Some(reference) = reference {
             match sources.get(reference) {
                 Some(Ok(source)) => Ok((source.value.clone(), source.resource_version.clone())),
@@ -187,7 +194,7 @@ pub async fn read(pass: &Pass<'_>) -> Result<Values, ReadError> {
     let inherited = escrow.made_for_entries.into_iter().collect();
     let (previous, next_rotation) = (escrow.previous, escrow.next_rotation);
     let named = wanted.into_iter().flat_map(|value| value.entries).collect();
-    Ok(Values { by_index, inherited, named, previous, next_rotation, refused })
+    Ok(Values { by_index, inherited, named, previous, next_rotation, retry })
 }
 
 /// Whether a generated value is about to leave for an entry that the escrow does not name yet: a list has come, or it was taken over,

@@ -9,7 +9,7 @@ use super::connections::{ConnectionHandle, FreezeNote};
 use super::context::Context;
 use super::entries::{Claim, Expects};
 use super::keys::ConnectionKey;
-use super::prober::{Event, RemoteHandle, Snapshot};
+use super::prober::{Event, RemoteHandle, Snapshot, Users};
 use crate::remote::lane::ObjectKey;
 use crate::sync::conflict::Hold;
 use crate::sync::freeze::Tally;
@@ -21,8 +21,14 @@ pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
         return;
     }
     let (ctx, remote) = (Arc::clone(ctx), Arc::clone(remote));
+    let (looker, reader) = (Arc::clone(&ctx), Arc::clone(&remote));
+    tokio::spawn(async move {
+        let of = Arc::clone(&reader);
+        reader.watch_sources(move |event| heard(&looker, &of, event)).await;
+    });
     tokio::spawn(async move {
         let seen = Arc::clone(&remote);
+        let (asked, of) = (Arc::clone(&ctx), Arc::clone(&remote));
         let (all, base) = (Arc::clone(&ctx), Arc::clone(&remote.base));
         let named = Arc::new(move || {
             let mut names = HashSet::new();
@@ -31,19 +37,26 @@ pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
             });
             names
         });
-        let (all, base) = (Arc::clone(&ctx), Arc::clone(&remote.base));
-        let holds = move || all.entries.any_held(&base);
-        remote
-            .run(named, holds, move |event| match event {
-                Event::Listed(snapshot) => {
-                    ctx.metrics.probe(true);
-                    judge(&ctx, &seen, &snapshot);
-                }
-                Event::Failed => ctx.metrics.probe(false),
-                Event::Changed => changed(&ctx, &seen),
-            })
-            .await;
+        let (holders, base) = (Arc::clone(&ctx), Arc::clone(&remote.base));
+        let users = Users {
+            named,
+            holds: Box::new(move || holders.entries.any_held(&base)),
+            reads_only: Box::new(move || super::readable::only_reads(&asked, &of)),
+        };
+        remote.run(users, move |event| heard(&ctx, &seen, event)).await;
     });
+}
+
+fn heard(ctx: &Context, remote: &RemoteHandle, event: Event) {
+    match event {
+        Event::Listed(snapshot) => {
+            ctx.metrics.probe(true);
+            judge(ctx, remote, &snapshot);
+        }
+        Event::Failed => ctx.metrics.probe(false),
+        Event::Changed => changed(ctx, remote),
+        Event::Sources(readers) => readers.into_iter().for_each(|key| ctx.wake.object(key)),
+    }
 }
 
 /// Health changed: the connections say so, and objects with something to be done are looked at again.
@@ -53,6 +66,7 @@ fn changed(ctx: &Context, remote: &RemoteHandle) {
         ctx.wake.connection(connection.key.clone());
     }
     let mut wake = remote.admit();
+    wake.extend(remote.readers_to_tell());
     let age = connections.iter().filter_map(|c| c.max_age).min();
     let stale = age.is_some_and(|age| remote.grows_stale(age));
     ctx.entries.for_each(&remote.base, |key, claim, _| {

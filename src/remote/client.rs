@@ -173,6 +173,7 @@ impl Http {
         if let Some(body) = body {
             builder = builder.body(body);
         }
+        super::count::sent();
         let mut response = builder.send().await.map_err(|error| transport::failure(operation, &error))?;
         let text = |name| response.headers().get(name).cloned();
         let date = text(DATE).and_then(|value| stamp::http_date(value.to_str().ok()?));

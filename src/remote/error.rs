@@ -15,6 +15,10 @@ pub enum Operation {
     Update,
     /// Delete an entry.
     Delete,
+    /// Read the metadata of an entry.
+    Look,
+    /// Read the value of an entry.
+    Read,
     /// Log in or renew a token.
     Login,
 }
@@ -28,6 +32,8 @@ impl Operation {
             Self::Create => "create",
             Self::Update => "update",
             Self::Delete => "delete",
+            Self::Look => "metadata",
+            Self::Read => "read",
             Self::Login => "login",
         }
     }

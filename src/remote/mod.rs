@@ -2,6 +2,7 @@
 
 mod auth;
 mod client;
+mod count;
 mod dreadnode;
 mod entry;
 pub mod error;
@@ -19,7 +20,7 @@ mod tls;
 mod transport;
 mod vault;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::value::SecretValue;
+pub use count::counted;
 pub use error::{BuildError, CallError, Certainty, ErrorClass, Operation};
 
 /// The providers.
@@ -110,6 +112,24 @@ pub struct Written {
     pub principal: Option<String>,
 }
 
+/// What there is to be read of an entry, as its metadata says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sighted {
+    /// A value, of this version.
+    Live(String),
+    /// None, and this is why.
+    Gone(String),
+}
+
+/// What an entry held when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// These fields, and their version.
+    Fields(BTreeMap<String, SecretValue>, String),
+    /// Nothing, and this is why.
+    Gone(String),
+}
+
 /// An entry to change or delete.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct EntryRef {
@@ -128,7 +148,7 @@ pub type Pace = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 /// The names of which somebody wants to know more than that they are there. Asked for when the names are known.
 pub type Named = Arc<dyn Fn() -> HashSet<String> + Send + Sync>;
 
-/// A secret store that never gives a value back.
+/// A secret store. Most never give a value back.
 pub trait Remote: Send + Sync {
     /// Which provider this is.
     fn provider(&self) -> Provider;
@@ -154,6 +174,15 @@ pub trait Remote: Send + Sync {
     fn update<'a>(&'a self, entry: &'a EntryRef, value: &'a SecretValue) -> BoxFuture<'a, Result<Written, CallError>>;
     /// Deletes an entry. "Not found" comes back as [`ErrorClass::NotFound`]; the caller takes it for done.
     fn delete<'a>(&'a self, entry: &'a EntryRef) -> BoxFuture<'a, Result<(), CallError>>;
+    /// Looks which version of a value an entry holds, without reading it. `name` may have folders in it. Where values can be
+    /// read ([`spec::gives_values`]). `pace` is awaited before a second request.
+    fn look<'a>(&'a self, _name: &'a str, _pace: Pace) -> BoxFuture<'a, Result<Sighted, CallError>> {
+        Box::pin(std::future::ready(Err(client::refused_here(Operation::Look, "the remote gives no value back"))))
+    }
+    /// Reads an entry, in the same places.
+    fn read<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, Result<Content, CallError>> {
+        Box::pin(std::future::ready(Err(client::refused_here(Operation::Read, "the remote gives no value back"))))
+    }
     /// Marks an entry as belonging to `owner`, where the remote keeps such marks and the credential may write them. Never
     /// needed: an entry without a mark is judged by the ledger alone.
     fn mark<'a>(&'a self, _entry: &'a EntryRef, _owner: &'a Owner) -> BoxFuture<'a, Result<(), CallError>> {

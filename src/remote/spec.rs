@@ -199,6 +199,15 @@ pub fn default_field(provider: Provider) -> Option<&'static str> {
     }
 }
 
+/// Whether the provider gives values back, to a credential that may read them.
+#[must_use]
+pub fn gives_values(provider: Provider) -> bool {
+    match provider {
+        Provider::Kelvin | Provider::Dreadnode | Provider::Mixpeek | Provider::Http => false,
+        Provider::Vault => true,
+    }
+}
+
 /// Where the provider is, unless it has an address for every customer.
 #[must_use]
 pub fn default_url(provider: Provider) -> Option<&'static str> {

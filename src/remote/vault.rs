@@ -1,8 +1,9 @@
-//! HashiCorp Vault and OpenBao, KV version 2: an entry is `<mount>/<path>/<name>`, its value one field of it. Values are never
-//! read; what can be seen is metadata: a version, and when it was made.
+//! HashiCorp Vault and OpenBao, KV version 2: an entry is `<mount>/<path>/<name>`, its value one field of it. What is pushed is
+//! never read back: what is looked at is metadata, a version and when it was made. Values are read where they are a source.
 
 mod list;
 mod metadata;
+mod read;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -19,8 +20,8 @@ use super::auth::{Session, is_path};
 use super::client::{Answer, Body, Request, refused_here};
 use super::entry::{entry_segment, json as json_body, value_text};
 use super::{
-    BuildError, CallError, DriftSignal, EntryRef, ErrorClass, Listing, Named, Operation, Owner, Pace, Provider, Remote,
-    VaultPlace, Written, spec, status,
+    BuildError, CallError, Content, DriftSignal, EntryRef, ErrorClass, Listing, Named, Operation, Owner, Pace,
+    Provider, Remote, Sighted, VaultPlace, Written, spec, status,
 };
 use crate::value::SecretValue;
 use metadata::{Meta, Sight};
@@ -83,13 +84,18 @@ impl Vault {
 
     /// The URL of an entry, or of the folder, in one of the engine's trees: `data`, `metadata`, `detailed-metadata`.
     fn url(&self, tree: &str, name: Option<&str>) -> url::Url {
+        self.url_below(tree, name)
+    }
+
+    /// The same for an entry in a folder of the folder.
+    fn url_below<'a>(&'a self, tree: &'a str, segments: impl IntoIterator<Item = &'a str>) -> url::Url {
         let segments: Vec<&str> = self
             .mount
             .iter()
             .map(String::as_str)
             .chain([tree])
             .chain(self.path.iter().map(String::as_str))
-            .chain(name)
+            .chain(segments)
             .collect();
         self.session.http().url("/v1", &segments)
     }
@@ -110,7 +116,10 @@ impl Vault {
 
     /// The metadata of an entry, and the remote's clock; `None` when there is none.
     async fn look_at(&self, operation: Operation, name: &str) -> Result<Option<(Meta, Timestamp)>, CallError> {
-        let url = self.url("metadata", Some(entry_segment(operation, name)?));
+        self.look_at_url(operation, self.url("metadata", Some(entry_segment(operation, name)?))).await
+    }
+
+    async fn look_at_url(&self, operation: Operation, url: url::Url) -> Result<Option<(Meta, Timestamp)>, CallError> {
         let answer = self.exchange(operation, Method::GET, url, Body::None).await?;
         if answer.status.as_u16() == 404 && metadata::is_silent(answer.body_or_empty()) {
             return Ok(None);
@@ -205,11 +214,38 @@ impl Vault {
     /// Deletes for good where the policy allows that; else the latest version, which can be undeleted.
     async fn delete_entry(&self, entry: &EntryRef) -> Result<(), CallError> {
         let name = entry_segment(Operation::Delete, &entry.name)?;
+        self.is_as_decided_on(entry).await?;
         match self.call(Operation::Delete, Method::DELETE, self.url("metadata", Some(name)), Body::None).await {
             Err(error) if error.class == ErrorClass::Forbidden => {}
             done => return done.map(drop),
         }
         self.call(Operation::Delete, Method::DELETE, self.url("data", Some(name)), Body::None).await.map(drop)
+    }
+
+    /// There is no check-and-set on a delete, so the version is looked at right before it. What somebody writes between the two
+    /// requests is deleted with the rest.
+    async fn is_as_decided_on(&self, entry: &EntryRef) -> Result<(), CallError> {
+        let Some(expected) = entry.version.as_deref() else { return Ok(()) };
+        let failed = |class, status, why: &str| CallError {
+            operation: Operation::Delete,
+            class,
+            status: Some(status),
+            retry_after: None,
+            message: format!("delete was not sent: {why}"),
+        };
+        match self.look_at(Operation::Delete, &entry.name).await {
+            Ok(Some((meta, now))) => match meta.sight(now) {
+                Sight::Live { version, .. } if version == expected => Ok(()),
+                Sight::Live { .. } => Err(failed(ErrorClass::Stale, 400, "somebody else wrote the entry meanwhile")),
+                Sight::Gone => Err(failed(ErrorClass::NotFound, 404, "there is no such entry")),
+            },
+            Ok(None) => Err(failed(ErrorClass::NotFound, 404, "there is no such entry")),
+            // Of this entry nothing can be seen, and what the list showed has to do.
+            Err(error) if error.class == ErrorClass::Forbidden => Ok(()),
+            // Nothing was deleted, whatever became of the question.
+            Err(error) if error.class.is_transient() => Err(CallError { class: ErrorClass::RefusedClean, ..error }),
+            Err(error) => Err(error),
+        }
     }
 
     async fn mark_entry(&self, entry: &EntryRef, owner: &Owner) -> Result<(), CallError> {
@@ -266,6 +302,14 @@ impl Remote for Vault {
 
     fn delete<'a>(&'a self, entry: &'a EntryRef) -> BoxFuture<'a, Result<(), CallError>> {
         self.delete_entry(entry).boxed()
+    }
+
+    fn look<'a>(&'a self, name: &'a str, pace: Pace) -> BoxFuture<'a, Result<Sighted, CallError>> {
+        self.look_for_value(name, pace).boxed()
+    }
+
+    fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Content, CallError>> {
+        self.read_entry(name).boxed()
     }
 
     fn mark<'a>(&'a self, entry: &'a EntryRef, owner: &'a Owner) -> BoxFuture<'a, Result<(), CallError>> {

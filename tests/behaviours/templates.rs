@@ -273,7 +273,7 @@ async fn b43_what_the_schema_refuses() {
     let many: serde_json::Map<_, _> = (0..65).map(|n| (format!("K{n}"), json!("x"))).collect();
     let target = |data: Value| json!({"template": {"data": data}});
     for (data, target, word) in [
-        (both, json!({}), "exactly one of secretKeyRef, configMapKeyRef, generate, sealed and template"),
+        (both, json!({}), "exactly one of secretKeyRef, configMapKeyRef, generate, sealed, template and remote"),
         (templated("VALUE", "value", ""), json!({}), "template"),
         (long, json!({}), "template"),
         (value(), target(json!({"VALUE": "x"})), "one of the two must go"),

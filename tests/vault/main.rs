@@ -13,4 +13,5 @@ mod drift;
 mod fields;
 mod proxy;
 mod pushing;
+mod reading;
 mod trouble;

@@ -1,6 +1,6 @@
 //! Entries that no key of the spec wants any more.
 
-use super::seen::{see, sighted_id, wait};
+use super::seen::{see, sighted_id, sighted_version, wait};
 use super::{Choice, Due, departure};
 use crate::controller::pass::Pass;
 use crate::remote::DriftSignal;
@@ -66,7 +66,8 @@ pub(super) fn choose_leaving(pass: &mut Pass<'_>, index: usize, choice: &mut Cho
             }
             choice.due.push(Due {
                 fields: Vec::new(),
-                expected: None,
+                // Where a version can be looked at once more before the delete, it has to be this one still.
+                expected: sighted_version(&seen),
                 note: None,
                 row: index,
                 write: Write::Delete,

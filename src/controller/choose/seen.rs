@@ -69,6 +69,13 @@ pub(super) fn wait(pass: &mut Pass<'_>, index: usize, on: Awaiting, handle: &Con
     }
 }
 
+pub(super) fn sighted_version(seen: &Seen) -> Option<String> {
+    match seen {
+        Seen::Present(sighting) => sighting.version.clone(),
+        _ => None,
+    }
+}
+
 pub(super) fn sighted_id(seen: &Seen) -> Option<String> {
     match seen {
         Seen::Present(sighting) => sighting.id.clone(),

@@ -50,7 +50,7 @@ impl Pass<'_> {
         };
         let mut taken = HashSet::new();
         for (index, name) in names.into_iter().enumerate() {
-            let mut want = Want { index, row: None, issue: self.refusal(index) };
+            let mut want = Want { index, row: None, issue: self.refusal(index), held: false };
             match name {
                 None => {}
                 Some(Err(issue)) => want.issue = Some(issue),
@@ -94,7 +94,7 @@ impl Pass<'_> {
                 .iter()
                 .position(|r| r.connection == display && r.key.as_deref() == Some(&entry.key))
                 .filter(|_| entry.pushes());
-            self.wants.push(Want { index, row, issue: self.refusal(index) });
+            self.wants.push(Want { index, row, issue: self.refusal(index), held: false });
         }
     }
 

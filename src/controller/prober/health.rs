@@ -111,6 +111,10 @@ impl RemoteHandle {
         }
         match health {
             ProbeHealth::Connecting => (ConnectionReason::Connecting, "the remote has not been listed yet".to_owned()),
+            ProbeHealth::Good if self.lock().reads_only => (
+                ConnectionReason::Connected,
+                "entries are read; nothing is pushed there, so nothing is listed".to_owned(),
+            ),
             ProbeHealth::Good => (ConnectionReason::Connected, "the remote was listed".to_owned()),
             ProbeHealth::Bad(reason, text) => (reason, text),
         }

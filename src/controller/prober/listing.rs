@@ -1,6 +1,6 @@
 //! Reading the list: when one is due, how it is read, and when the next try is.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -22,12 +22,27 @@ const MAX_RETRY: Duration = Duration::from_secs(60);
 /// Limit of a whole list with all its pages, which wait for the budget.
 const LIST_LIMIT: Duration = Duration::from_secs(300);
 
+/// What a prober has to know of those who use its remote.
+pub struct Users {
+    /// The entries that somebody names.
+    pub named: Named,
+    /// Whether any row names an entry there.
+    pub holds: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Whether entries are read there and none is pushed: nothing is listed then.
+    pub reads_only: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
 impl RemoteHandle {
     /// When the next list is due.
     fn due(&self) -> Option<Timestamp> {
         let state = self.lock();
         let regular = match (state.last_began, state.interval) {
             (None, _) => Some(Timestamp::MIN),
+            // Somebody wants to push where entries were only read so far.
+            (Some(_), _) if state.reads_only && !state.barred.is_empty() => Some(Timestamp::MIN),
+            (Some(last), interval) if state.reads_only => {
+                interval.map(|interval| crate::sync::plan::after(last, interval))
+            }
             // A client that took over while the old one was listing: its own first list is due.
             (Some(_), _) if state.health == ProbeHealth::Connecting => Some(Timestamp::MIN),
             (Some(last), Some(interval)) => Some(crate::sync::plan::after(last, interval)),
@@ -44,8 +59,7 @@ impl RemoteHandle {
     }
 
     /// Lists the remote whenever that is due, for ever; tells `on` what came of it.
-    /// `holds` says whether any row names an entry here.
-    pub async fn run(self: Arc<Self>, named: Named, holds: impl Fn() -> bool + Send + Sync, on: impl Fn(Event) + Send) {
+    pub async fn run(self: Arc<Self>, users: Users, on: impl Fn(Event) + Send) {
         let mut lane_changed = self.lane.changed();
         loop {
             let due = self.due();
@@ -70,11 +84,24 @@ impl RemoteHandle {
             if !self.lock().wants.is_empty() {
                 tokio::time::sleep(GATHER).await;
             }
-            self.probe(&named, &holds, &on).await;
+            let (wanted, first) = {
+                let mut state = self.lock();
+                state.reads_only = false;
+                (!state.wants.is_empty() || !state.barred.is_empty(), state.last_began.is_none())
+            };
+            // Who is to read has not come to it yet, at first; later, a list is what tells whether the credential is any good.
+            if !wanted && (first || !self.sources.is_empty()) && (users.reads_only)() {
+                if self.lane.state().health.paused.is_some() {
+                    self.lane.resume();
+                }
+                self.rests_from_lists(&on);
+                continue;
+            }
+            self.probe(&users, &on).await;
         }
     }
 
-    async fn probe(&self, named: &Named, holds: &(impl Fn() -> bool + Sync), on: &impl Fn(Event)) {
+    async fn probe(&self, users: &Users, on: &impl Fn(Event)) {
         if self.lane.state().health.paused.is_some() {
             self.lane.resume();
         }
@@ -89,13 +116,10 @@ impl RemoteHandle {
                 return;
             }
         };
-        let (config, client) = {
-            let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
-            (Arc::clone(&client.0), Arc::clone(&client.1))
-        };
+        let (config, client) = self.client_as_built();
         let began = self.clock.now();
         self.lock().last_began = Some(began);
-        let listed = tokio::time::timeout(LIST_LIMIT, client.list_naming(slot.pages(), Arc::clone(named))).await;
+        let listed = tokio::time::timeout(LIST_LIMIT, client.list_naming(slot.pages(), Arc::clone(&users.named))).await;
         let result = listed.unwrap_or_else(|_| {
             Err(CallError {
                 operation: Operation::List,
@@ -106,7 +130,8 @@ impl RemoteHandle {
             })
         });
         // Nobody can tell an empty account from an answer without its list: with something at stake it is the second.
-        let result = result.and_then(|listing| if listing.is_null && holds() { Err(null_list()) } else { Ok(listing) });
+        let result =
+            result.and_then(|listing| if listing.is_null && (users.holds)() { Err(null_list()) } else { Ok(listing) });
         slot.report(Outcome::of(&result));
         drop(slot);
         if self.config() != config {
@@ -150,7 +175,7 @@ impl RemoteHandle {
         }
     }
 
-    fn went_wrong(&self, error: &CallError, on: &impl Fn(Event)) {
+    pub(super) fn went_wrong(&self, error: &CallError, on: &impl Fn(Event)) {
         let reason = match error.class {
             ErrorClass::Authentication => ConnectionReason::AuthenticationFailed,
             ErrorClass::Forbidden => ConnectionReason::PermissionDenied,
@@ -188,7 +213,7 @@ fn null_list() -> CallError {
     }
 }
 
-async fn wait_until(clock: Clock, due: Option<Timestamp>) {
+pub(super) async fn wait_until(clock: Clock, due: Option<Timestamp>) {
     match due {
         Some(at) => tokio::time::sleep(clock.until(at)).await,
         None => std::future::pending().await,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::controller::fixture::Fixture;
 use crate::controller::object::ObjectState;
+use crate::controller::readable::ReadValues;
 use crate::remote::lane::ObjectKey;
 
 /// What the status of a VaultSecret in generation `seen` says of the Secrets `named` and `labelled`.
@@ -181,5 +182,8 @@ async fn a_secret_that_changes_between_two_looks_is_looked_at_again() {
     observe(&mut pass, &fixture.ctx, &mut None).await.unwrap();
     fixture.api.put("secrets", secret("named", "no", "N"));
     fixture.api.put("secrets", secret("labelled", "yes", "L"));
-    assert_eq!(crate::controller::values::read(&pass).await.err(), Some(ReadError::Moved("labelled".to_owned())));
+    assert_eq!(
+        crate::controller::values::read(&pass, &ReadValues::default()).await.err(),
+        Some(ReadError::Moved("labelled".to_owned()))
+    );
 }

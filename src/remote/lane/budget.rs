@@ -16,6 +16,8 @@ pub(super) struct Budget {
     per_minute: u32,
     burst: u32,
     level: u128,
+    /// What was sent beyond it, and is made up for first.
+    debt: u128,
     reserved: u32,
     at: Moment,
 }
@@ -24,7 +26,7 @@ impl Budget {
     /// A full bucket.
     pub(super) fn new(per_minute: u32, burst: u32, now: Moment) -> Self {
         let (per_minute, burst) = (per_minute.max(1), burst.max(1));
-        Self { per_minute, burst, level: u128::from(burst) * TOKEN, reserved: 0, at: now }
+        Self { per_minute, burst, level: u128::from(burst) * TOKEN, debt: 0, reserved: 0, at: now }
     }
 
     /// Changes rate and burst from now on; what was saved up stays, as far as the new burst holds it.
@@ -40,11 +42,16 @@ impl Budget {
         u128::from(self.burst.saturating_sub(self.reserved)) * TOKEN
     }
 
+    fn gain(&mut self, gained: u128) {
+        let paid = gained.min(self.debt);
+        self.debt -= paid;
+        self.level = (self.level + gained - paid).min(self.cap());
+    }
+
     fn refill(&mut self, now: Moment) {
         let passed = now.saturating_sub(self.at);
         self.at = self.at.max(now);
-        let cap = self.cap();
-        self.level = (self.level + passed.as_nanos() * u128::from(self.per_minute)).min(cap);
+        self.gain(passed.as_nanos() * u128::from(self.per_minute));
     }
 
     /// Free tokens.
@@ -67,12 +74,21 @@ impl Budget {
         self.reserved = self.reserved.saturating_sub(1);
     }
 
+    /// So many requests were sent without having been asked for.
+    pub(super) fn owe(&mut self, now: Moment, n: u32) {
+        self.refill(now);
+        let owed = u128::from(n) * TOKEN;
+        let paid = owed.min(self.level);
+        self.level -= paid;
+        self.debt += owed - paid;
+    }
+
     /// Gives reserved tokens back.
     pub(super) fn release(&mut self, now: Moment, n: u32) {
         self.refill(now);
         let n = n.min(self.reserved);
         self.reserved -= n;
-        self.level = (self.level + u128::from(n) * TOKEN).min(self.cap());
+        self.gain(u128::from(n) * TOKEN);
     }
 
     /// When a token will be free; now, if one is. `None` while all of the burst is reserved: then nothing is refilled.
@@ -81,7 +97,7 @@ impl Budget {
         if self.cap() < TOKEN {
             return None;
         }
-        let missing = TOKEN.saturating_sub(self.level);
+        let missing = TOKEN.saturating_sub(self.level) + self.debt;
         let nanos = missing.div_ceil(u128::from(self.per_minute));
         Some(now + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
@@ -133,6 +149,18 @@ mod tests {
         assert_eq!(budget.next(s(101)), None);
         budget.spend(s(101));
         assert_eq!(budget.next(s(101)), Some(s(102)));
+    }
+
+    #[test]
+    fn what_is_owed_is_made_up_for_first() {
+        let mut budget = Budget::new(60, 3, s(0));
+        assert_eq!(budget.reserve(s(0), 1), 1);
+        budget.spend(s(0));
+        budget.owe(s(0), 1);
+        assert_eq!(budget.available(s(0)), 1, "there was room for it");
+        budget.owe(s(0), 3);
+        assert_eq!((budget.available(s(2)), budget.next(s(2))), (0, Some(s(3))));
+        assert_eq!(budget.available(s(3)), 1);
     }
 
     #[test]

@@ -211,6 +211,11 @@ impl Core {
         self.tick(now);
     }
 
+    /// So many requests were sent besides those that were paid for.
+    pub(super) fn owe(&mut self, now: Moment, requests: u32) {
+        self.budget.owe(now, requests);
+    }
+
     /// The request is over.
     pub(super) fn end(&mut self, now: Moment, flight: Flight) {
         self.in_flight = self.in_flight.saturating_sub(1);

@@ -66,6 +66,13 @@ impl Slot {
         self.lane.with(|core, now| core.report(now, self.flight, outcome));
     }
 
+    /// More requests were sent within this one than it was paid for: those that come next wait for them.
+    pub fn owe(&self, requests: u32) {
+        if requests > 0 {
+            self.lane.with(|core, now| core.owe(now, requests));
+        }
+    }
+
     /// Waits for the budget of one more request within this one (a list's next page, a retry after a new login): it
     /// needs no second place among those in flight, and goes before everything else.
     ///

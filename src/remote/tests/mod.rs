@@ -339,5 +339,6 @@ pub(super) async fn attempt(remote: &Arc<dyn Remote>, operation: Operation) -> R
         Operation::Update => remote.update(&entry, &r#"{"value":"a value"}"#.into()).await.map(drop),
         Operation::Delete => remote.delete(&entry).await,
         Operation::Login => unreachable!("a login is no call of its own"),
+        Operation::Look | Operation::Read => unreachable!("the write-only remotes have no such call"),
     }
 }

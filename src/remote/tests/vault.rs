@@ -164,6 +164,32 @@ async fn a_delete_is_for_good_where_that_is_allowed() {
     assert_eq!((lines(&latest), lines(&none)), (both.map(str::to_owned).into(), both.map(str::to_owned).into()));
 }
 
+#[tokio::test]
+async fn a_delete_names_the_version_that_it_was_decided_on() {
+    for (now, deleted, outcome) in
+        [(2, false, Ok(())), (3, false, Err(ErrorClass::Stale)), (2, true, Err(ErrorClass::NotFound))]
+    {
+        let server = server(move |seen| match seen.method.as_str() {
+            "GET" => answer(200, json!({"data": meta(now, deleted, "")})),
+            _ => raw(204, ""),
+        })
+        .await;
+        let done = vault(&server).delete(&seen_as("DB", "2@2026-01-01T00:00:00Z")).await;
+        assert_eq!(done.map_err(|error| error.class), outcome, "{now} {deleted}");
+        assert_eq!(lines(&server).len(), if outcome.is_ok() { 2 } else { 1 }, "{:?}", lines(&server));
+    }
+    // What a policy hides cannot be looked at; what fails is tried again.
+    for (status, told, outcome) in [(403, DENIED, Ok(())), (500, "x", Err(ErrorClass::RefusedClean))] {
+        let server = server(move |seen| match seen.method.as_str() {
+            "GET" => errors(status, &[told]),
+            _ => raw(204, ""),
+        })
+        .await;
+        let done = vault(&server).delete(&seen_as("DB", "2@2026-01-01T00:00:00Z")).await;
+        assert_eq!(done.map_err(|error| error.class), outcome);
+    }
+}
+
 fn naming(names: &'static [&'static str]) -> Named {
     Arc::new(move || names.iter().map(|name| (*name).to_owned()).collect())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use reqwest::Method;
 
@@ -14,12 +15,12 @@ use crate::remote::{CallError, ErrorClass, Listed, Listing, Named, Operation, Pa
 const PAGE_SIZE: usize = 1000;
 /// A list that is longer than a million entries is taken for one that does not end.
 const MAX_PAGES: usize = 1000;
+/// Entries whose versions are asked for at one time: each is a request of its own, and the list waits for the last.
+const LOOKS_AT_ONCE: usize = 4;
+
 impl Vault {
     pub(super) async fn list_all(&self, pace: Pace, named: Named) -> Result<Listing, CallError> {
-        if !self.mount_known.load(Ordering::Relaxed) {
-            self.look_at_mount().await?;
-            pace().await;
-        }
+        self.know_mount(&pace).await?;
         if !self.plain_lists.load(Ordering::Relaxed) {
             if let Some(listing) = self.list_with_details(&pace).await? {
                 return Ok(listing);
@@ -33,15 +34,22 @@ impl Vault {
         let Some(keys) = keys_of(&answer)? else { return Ok(listing) };
         // Only now, so that whoever was named while the list was under way is among them.
         let named = named();
-        let (mut looked_at, mut denied) = (0_usize, None);
-        for name in keys.names {
-            if !named.contains(&name) {
-                listing.unread.insert(name);
-                continue;
-            }
-            pace().await;
-            looked_at += 1;
-            match self.look_at(Operation::List, &name).await {
+        let (wanted, unread): (Vec<String>, Vec<String>) =
+            keys.names.into_iter().partition(|name| named.contains(name));
+        listing.unread.extend(unread);
+        let (looked_at, mut denied) = (wanted.len(), None);
+        let mut looks = Vec::with_capacity(wanted.len());
+        for name in wanted {
+            let pace = &pace;
+            looks.push(async move {
+                pace().await;
+                let found = self.look_at(Operation::List, &name).await;
+                (name, found)
+            });
+        }
+        let mut looks = futures::stream::iter(looks).buffered(LOOKS_AT_ONCE);
+        while let Some((name, found)) = looks.next().await {
+            match found {
                 Ok(Some((meta, now))) => listing.entries.extend(listed(name, &meta, now)),
                 Ok(None) => {}
                 // Of this one nothing can be seen but that it is there.
@@ -57,6 +65,15 @@ impl Vault {
             Some((count, error)) if count == looked_at => Err(error),
             _ => Ok(listing),
         }
+    }
+
+    /// Asks once what the mount is, before anything else is asked of it.
+    pub(super) async fn know_mount(&self, pace: &Pace) -> Result<(), CallError> {
+        if !self.mount_known.load(Ordering::Relaxed) {
+            self.look_at_mount().await?;
+            pace().await;
+        }
+        Ok(())
     }
 
     /// A KV engine of version 1 would take what is meant for the other one for an entry of its own.

@@ -68,6 +68,16 @@ impl Meta {
         }
     }
 
+    /// Why there is nothing to be read.
+    pub(super) fn why_gone(&self) -> String {
+        let number = self.current_version;
+        match self.versions.get(&number) {
+            None if number == 0 => "it has never had a value".to_owned(),
+            Some(latest) => why_gone(number, latest.destroyed),
+            None => format!("version {number}, its latest, is not there any more"),
+        }
+    }
+
     /// Whom a mark names.
     pub(super) fn owner(&self) -> Option<Owner> {
         let marks = self.custom_metadata.as_ref()?;
@@ -77,8 +87,8 @@ impl Meta {
 }
 
 #[derive(Deserialize)]
-struct Wrapped<T> {
-    data: T,
+pub(super) struct Wrapped<T> {
+    pub(super) data: T,
 }
 
 /// The metadata in an answer.
@@ -125,6 +135,11 @@ pub(super) fn is_silent(body: &[u8]) -> bool {
     serde_json::from_slice::<Errors>(body).is_ok_and(|said| said.errors.is_empty())
 }
 
+/// What became of a version that cannot be read.
+pub(super) fn why_gone(number: u64, destroyed: bool) -> String {
+    format!("version {number}, its latest, was {}", if destroyed { "destroyed" } else { "deleted" })
+}
+
 #[derive(Deserialize)]
 struct WrittenData {
     version: u64,
@@ -137,7 +152,7 @@ pub(super) fn written(body: &[u8]) -> Option<String> {
     Some(version_text(data.version, &data.created_time))
 }
 
-fn version_text(number: u64, created: &str) -> String {
+pub(super) fn version_text(number: u64, created: &str) -> String {
     format!("{number}@{}", stamp::canonical(created).unwrap_or_default())
 }
 

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod remotes;
+mod targets;
 
 use clap::{CommandFactory as _, Parser};
 use serde_json::{Value, json};

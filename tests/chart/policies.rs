@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::attempts::Call::{Apply, Create, Delete, Patch, Replace};
 use crate::attempts::{allowed, at, make, refused, with};
-use crate::cluster::{apply_all, namespace};
+use crate::cluster::{api, apply_all, eventually, namespace};
 use crate::helm::{render, values};
 
 /// The field manager of a VaultSecret that merges.
@@ -79,6 +79,15 @@ impl Stage {
         self.there_is(with(at(kind, &self.place, "web"), json!({"spec": spec}))).await;
     }
 
+    /// A controller's reference, as a part of a manifest.
+    async fn owned_by(&self, owner: &Value) -> Value {
+        let text = |field: &str| owner[field].as_str().unwrap();
+        let name = owner["metadata"]["name"].as_str().unwrap();
+        let found = api(&self.admin, text("apiVersion"), text("kind"), &self.place).get(name).await.unwrap();
+        json!({"metadata": {"ownerReferences": [{"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": name,
+            "uid": found.metadata.uid, "controller": true}]}})
+    }
+
     async fn vault_secret(&self) -> Value {
         let head = at("VaultSecret", &self.place, "app");
         let spec = json!({"connectionRef": {"name": "kelvin"}, "data": [{"key": "A", "value": "a"}]});
@@ -115,7 +124,7 @@ async fn secrets_that_the_operator_did_not_make() {
     let more = with(theirs.clone(), json!({"data": {"A": "eA==", "N": "eA=="}}));
     allowed(operator, "keys of its own", Apply(MERGES, more)).await;
     allowed(operator, "without them", Apply(MERGES, theirs.clone())).await;
-    let left = crate::cluster::api(&stage.admin, "v1", "Secret", &stage.place).get("theirs").await.unwrap();
+    let left = api(&stage.admin, "v1", "Secret", &stage.place).get("theirs").await.unwrap();
     assert_eq!(left.data["data"], json!({"B": "Yg=="}));
 
     // Everybody else does as before.
@@ -159,18 +168,16 @@ async fn secrets_that_the_operator_made() {
     refused(operator, "an escrow's deletion", Delete(stage.secret("escrow")), "deletes no Secret but").await;
     allowed(operator, "a target's deletion", Delete(stage.secret("target"))).await;
 
-    // Somebody took off all marks; the owner says whose it is.
-    let owned = json!({"metadata": {"ownerReferences": [{"apiVersion": "vaultsecret.dev/v1alpha1", "kind": "VaultSecret",
-        "name": "app", "uid": "6d4f", "controller": true}]}});
-    stage.vault_secret().await;
-    stage.there_is(with(stage.secret("owned"), owned)).await;
+    // Somebody took off all marks; the owner says whose it is. It exists: else the garbage collector would take the Secret.
+    let owner = stage.vault_secret().await;
+    stage.there_is(with(stage.secret("owned"), stage.owned_by(&owner).await)).await;
     let marks = stage.marked("owned", "target");
     let again = json!({"metadata": marks["metadata"], "data": marks["data"]});
     allowed(operator, "marks again", Replace("vaultsecret-operator", stage.secret("owned"), again)).await;
     // An owner of another kind says nothing.
-    let other = json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "app",
-        "uid": "6d4f", "controller": true}]}});
-    stage.there_is(with(stage.secret("other"), other)).await;
+    stage.workload("Deployment").await;
+    let owner = at("Deployment", &stage.place, "web");
+    stage.there_is(with(stage.secret("other"), stage.owned_by(&owner).await)).await;
     refused(operator, "another owner's", Delete(stage.secret("other")), "deletes no Secret but").await;
 }
 
@@ -261,7 +268,7 @@ async fn merging_only_where_it_is_allowed() {
     allowed(&stage.operator, "a Secret with it", keys(stage.secret("open"))).await;
     let place = kube::Api::<k8s_openapi::api::core::v1::Namespace>::all(stage.admin.clone());
     place.patch(&stage.place, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&label)).await.unwrap();
-    crate::cluster::eventually("a namespace with it", async || {
+    eventually("a namespace with it", async || {
         make(&stage.operator, &keys(stage.secret("closed")), true).await.is_ok()
     })
     .await;

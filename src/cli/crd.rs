@@ -275,7 +275,7 @@ mod tests {
                 found.push(format!("{path}: {choice}"));
             }
             let decides = choices.is_some() || field["type"] == "boolean";
-            if decides && !required(name) && !told.contains("Default: ") {
+            if decides && !required(name) && !told.contains("Default:") {
                 found.push(format!("{path}: the default"));
             }
             lacking(field, &path, found);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::value::TemplateText;
 
-/// The Secret that shows the values.
+/// The Secret that shows the values to workloads. Default: one of the VaultSecret's name, which belongs to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
@@ -19,12 +19,10 @@ pub struct Target {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: Option<String>,
-    /// Whose the Secret is. Owner: made by the operator, and goes with the VaultSecret. Orphan: made by the operator, and stays.
-    /// Merge: somebody else's, in which only our keys are written. None: there is no Secret. Default: Owner.
+    /// Whose the Secret is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation_policy: Option<CreationPolicy>,
-    /// When the Secret shows a set of values. AfterPush: once the remote has acknowledged all of them; until then the last
-    /// complete set stays. Immediately: at once. Default: AfterPush.
+    /// When the Secret shows a set of values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
     /// Type of the Secret. Default: Opaque. A change replaces the Secret.
@@ -67,7 +65,8 @@ pub struct TemplateMetadata {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Who the Secret belongs to.
+/// Whose the Secret is. Owner: made by the operator, and goes with the VaultSecret. Orphan: made by the operator, and stays.
+/// Merge: somebody else's, in which only our keys are written. None: there is no Secret. Default: Owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum CreationPolicy {
     /// Made by us, goes with the VaultSecret.
@@ -81,7 +80,8 @@ pub enum CreationPolicy {
     None,
 }
 
-/// When the Secret shows a set of values.
+/// When the Secret shows a set of values. AfterPush: once the remote has acknowledged all of them; until then the last complete
+/// set stays. Immediately: at once. Default: AfterPush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum When {
     /// Once the remote has acknowledged all of them; until then the last good set stays.

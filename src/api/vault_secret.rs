@@ -57,19 +57,16 @@ pub struct VaultSecretSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub data_from: Vec<DataFrom>,
-    /// The Secret that shows the values to workloads. Default: one of the VaultSecret's name, which belongs to it.
+    /// The Secret that shows the values to workloads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
-    /// What happens when an entry of that name exists already and is not ours. Refuse: nothing is written. TakeOver: it is
-    /// overwritten, and ours from then on. Default: Refuse.
+    /// What happens when an entry of that name exists already and is not ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adoption_policy: Option<AdoptionPolicy>,
-    /// What happens at the remote when an entry, or the whole VaultSecret, goes. Retain: the entry stays. Delete: it is deleted.
-    /// Default: Retain.
+    /// What happens at the remote when an entry, or the whole VaultSecret, goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
-    /// What happens when somebody else changes or removes an entry. Reassert: our value is written again. Report: it is said,
-    /// and left so. Default: Reassert.
+    /// What happens when somebody else changes or removes an entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_policy: Option<DriftPolicy>,
     /// Pushes every value again at this interval, such as 24h, for a remote that shows no change at all. At least 5s; 0: off.
@@ -91,8 +88,7 @@ pub struct VaultSecretSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionRef {
-    /// VaultConnection: one in the same namespace. ClusterVaultConnection: one for every namespace that it allows. Default:
-    /// VaultConnection.
+    /// Its kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<ConnectionKind>,
     /// Name of the connection.
@@ -100,7 +96,8 @@ pub struct ConnectionRef {
     pub name: String,
 }
 
-/// The two kinds of connection.
+/// VaultConnection: one in the same namespace. ClusterVaultConnection: one for every namespace that it allows. Default:
+/// VaultConnection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum ConnectionKind {
     /// In the namespace of the VaultSecret.
@@ -139,13 +136,13 @@ pub struct DataEntry {
     /// Whether the value goes into the Secret. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<bool>,
-    /// How the bytes become text for the remote. UTF8: as they are, and bytes that are not UTF-8 are refused. Base64: standard
-    /// alphabet, padded. Base64Url: URL-safe alphabet, not padded. The Secret shows the bytes themselves. Default: UTF8.
+    /// How the bytes become text for the remote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
 }
 
-/// What happens to an entry that exists and is not ours.
+/// What happens when an entry of that name exists already and is not ours. Refuse: nothing is written. TakeOver: it is
+/// overwritten, and ours from then on. Default: Refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum AdoptionPolicy {
     /// Nothing is written.
@@ -155,7 +152,8 @@ pub enum AdoptionPolicy {
     TakeOver,
 }
 
-/// What happens at the remote when an entry goes.
+/// What happens at the remote when an entry, or the whole VaultSecret, goes. Retain: the entry stays. Delete: it is deleted.
+/// Default: Retain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
     /// It stays.
@@ -165,7 +163,8 @@ pub enum DeletionPolicy {
     Delete,
 }
 
-/// What happens when somebody else changed an entry.
+/// What happens when somebody else changes or removes an entry. Reassert: our value is written again. Report: it is said, and
+/// left so. Default: Reassert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum DriftPolicy {
     /// Our value is written again.

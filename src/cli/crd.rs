@@ -268,4 +268,39 @@ mod tests {
         let mended = serde_json::to_value(schema).expect("JSON");
         assert_eq!(mended, json!({"properties": {"nullable": {"type": "boolean"}, "format": {"minimum": 0.0}}}));
     }
+
+    /// Collects what descriptions lack: the choices of a field that has some, and the default where it has one.
+    fn lacking(schema: &Value, path: &str, found: &mut Vec<String>) {
+        let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|r| r == name));
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            let told = field["description"].as_str().unwrap_or_default();
+            let choices = field["enum"].as_array().or_else(|| field["items"]["enum"].as_array());
+            for choice in choices.into_iter().flatten().filter_map(Value::as_str).filter(|c| !told.contains(c)) {
+                found.push(format!("{path}: {choice}"));
+            }
+            let decides = choices.is_some() || field["type"] == "boolean";
+            if decides && !required(name) && !told.contains("Default:") {
+                found.push(format!("{path}: the default"));
+            }
+            lacking(field, &path, found);
+        }
+        if let Some(items) = schema.get("items") {
+            lacking(items, path, found);
+        }
+    }
+
+    /// `kubectl explain` is where people look. Of an optional field with a type of its own it shows what the type says.
+    #[test]
+    fn descriptions_tell_choices_and_defaults() {
+        let mut found = Vec::new();
+        for definition in all() {
+            let kind = &definition.spec.names.kind;
+            let definition = serde_json::to_value(&definition).unwrap();
+            let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+            assert!(schema["properties"].is_object(), "{kind}");
+            lacking(schema, kind, &mut found);
+        }
+        assert!(found.is_empty(), "{found:#?}");
+    }
 }

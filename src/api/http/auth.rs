@@ -95,7 +95,7 @@ pub struct HttpLogin {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub account: Option<String>,
-    /// Method: GET, POST, PUT, PATCH or DELETE. Default: POST.
+    /// Method. Default: POST.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<HttpMethod>,
     /// Where to log in, on whatever host: the credentials are sent there.

@@ -86,7 +86,7 @@ pub struct HttpHeader {
     pub value: String,
 }
 
-/// HTTP methods.
+/// Method: GET, POST, PUT, PATCH or DELETE. Default: POST to create and to log in, PUT to update, DELETE to delete, GET to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum HttpMethod {
@@ -106,7 +106,7 @@ pub enum HttpMethod {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpOperation {
-    /// Method: GET, POST, PUT, PATCH or DELETE. Default: POST for create, PUT for update, DELETE for delete.
+    /// Method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<HttpMethod>,
     /// Path below `url`, and a query where there is one: `/v1/secrets/{{ name }}?force=true`. What stands for a placeholder
@@ -173,7 +173,7 @@ pub struct HttpEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpList {
-    /// Method: GET, POST, PUT, PATCH or DELETE. Default: GET.
+    /// Method. Default: GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<HttpMethod>,
     /// Path below `url`, and a query where there is one.
@@ -281,7 +281,7 @@ pub struct HttpLink {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), regex(pattern = r"^(/([^~/]|~[01])*)*$"))]
     pub next: Option<String>,
-    /// It is in the header `Link`, with `rel="next"`.
+    /// It is in the header `Link`, with `rel="next"`. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<bool>,
 }

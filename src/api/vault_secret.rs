@@ -111,6 +111,7 @@ pub enum ConnectionKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.value) != has(self.valueFrom)").message("exactly one of value and valueFrom must be set"))]
+#[x_kube(validation = Rule::new("self.key != '.' && !self.key.startsWith('..')").message("a key of a Secret is not '.' and does not begin with '..'; choose another key"))]
 pub struct DataEntry {
     /// Key in the projected Secret.
     #[schemars(regex(pattern = r"^[-._a-zA-Z0-9]{1,253}$"), length(max = 253))]

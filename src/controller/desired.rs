@@ -98,6 +98,9 @@ pub fn check(entry: &DataEntry) -> Option<Issue> {
     if entry.key.is_empty() || entry.key.len() > 253 || !entry.key.chars().all(plain) {
         return refused("a key of a Secret has 1 to 253 letters, digits, '-', '.' or '_'");
     }
+    if entry.key == "." || entry.key.starts_with("..") {
+        return refused("a key of a Secret is not '.' and does not begin with '..'; choose another key");
+    }
     if entry.value.is_some() == entry.value_from.is_some() {
         return refused("exactly one of value and valueFrom must be set");
     }
@@ -233,6 +236,14 @@ mod tests {
 
     fn all(spec: &VaultSecretSpec, naming: &Naming<'_>) -> Vec<Result<String, Reason>> {
         names(spec, naming).into_iter().map(|n| n.unwrap().map_err(|i| i.reason)).collect()
+    }
+
+    #[test]
+    fn a_key_that_no_secret_can_have_is_refused() {
+        for (key, refused) in [(".", true), ("..", true), ("..a", true), ("a b", true), (".a", false), ("a..", false)] {
+            let issue = check(&spec(&[(key, None)]).data[0]);
+            assert_eq!(issue.is_some_and(|issue| issue.reason == Reason::ValueRefused), refused, "{key}");
+        }
     }
 
     #[test]

@@ -275,6 +275,8 @@ async fn b43_what_the_schema_refuses() {
     for (data, target, word) in [
         (both, json!({}), "exactly one of secretKeyRef, configMapKeyRef, generate, sealed, template and remote"),
         (templated("VALUE", "value", ""), json!({}), "template"),
+        (inline("..value", "value", "x"), json!({}), "does not begin with '..'"),
+        (inline(".", "value", "x"), json!({}), "is not '.'"),
         (long, json!({}), "template"),
         (value(), target(json!({"VALUE": "x"})), "one of the two must go"),
         (value(), target(json!({"a key": "x"})), "letters, digits"),

@@ -46,6 +46,11 @@ struct WriteLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionLabel {
+    connection: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -63,7 +68,7 @@ pub struct Metrics {
     probes: Counter,
     probe_failures: Counter,
     api_writes: Family<WriteLabels, Counter>,
-    cleanup_abandoned: Counter,
+    cleanup_abandoned: Family<ConnectionLabel, Counter>,
     undecodable_objects: Family<KindLabel, Counter>,
     leads: Gauge,
     scraped: Arc<scrape::Scraped>,
@@ -78,7 +83,7 @@ impl Metrics {
         let probes = Counter::default();
         let probe_failures = Counter::default();
         let api_writes = Family::default();
-        let cleanup_abandoned = Counter::default();
+        let cleanup_abandoned = Family::default();
         let undecodable_objects = Family::default();
         let leads = Gauge::default();
         let scraped = Arc::new(scrape::Scraped::default());
@@ -149,9 +154,14 @@ impl Metrics {
         self.api_writes.get_or_create(&WriteLabels { verb, resource }).inc();
     }
 
-    /// An object was let go although entries of it are left at the remote.
-    pub fn cleanup_abandoned(&self) {
-        self.cleanup_abandoned.inc();
+    /// There is such a connection: what is counted by connection begins at zero, so that the first one is seen as an increase.
+    pub fn connection(&self, connection: &str) {
+        drop(self.cleanup_abandoned.get_or_create(&ConnectionLabel { connection: connection.to_owned() }));
+    }
+
+    /// An object was let go although entries of it are left at the remote behind this connection.
+    pub fn cleanup_abandoned(&self, connection: &str) {
+        self.cleanup_abandoned.get_or_create(&ConnectionLabel { connection: connection.to_owned() }).inc();
     }
 
     /// An object of this kind could not be read.

@@ -111,11 +111,7 @@ impl ConnectionHandle {
     /// The connection as metrics name it: with its namespace, where it has one.
     #[must_use]
     pub fn metric_name(&self) -> String {
-        if self.key.object.namespace.is_empty() {
-            self.key.object.name.to_string()
-        } else {
-            self.key.object.to_string()
-        }
+        self.key.metric_name()
     }
 
     /// Why nothing may be sent through the connection, if so: a freeze is not told here.

@@ -41,6 +41,14 @@ impl ConnectionKey {
     }
 }
 
+impl ConnectionKey {
+    /// The connection as metrics name it: with its namespace, where it has one.
+    #[must_use]
+    pub fn metric_name(&self) -> String {
+        if self.object.namespace.is_empty() { self.object.name.to_string() } else { self.object.to_string() }
+    }
+}
+
 /// Somebody who wants to know of changes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Waker {

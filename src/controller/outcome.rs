@@ -1,11 +1,12 @@
 //! The end of a reconcile: ledger and conditions are written, the object is released, and events tell of transitions.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use kube::ResourceExt as _;
 
 use super::deadline;
 use super::desired::Issue;
+use super::keys::ConnectionKey;
 use super::pass::Pass;
 use super::project::Projection;
 use super::reconcile::ReconcileError;
@@ -16,7 +17,7 @@ use crate::api::Reason;
 use crate::api::vault_secret::{CreationPolicy, TargetStatus, VaultSecretStatus, When};
 use crate::remote::DriftSignal;
 use crate::sync::conflict::{Claimant, Hold};
-use crate::sync::ledger::EntryState;
+use crate::sync::ledger::{EntryState, Row};
 use crate::sync::plan::after;
 
 /// Writes the outcome: ledger, counts, conditions. Returns whether the object is done with for good.
@@ -192,7 +193,9 @@ async fn finish_deletion(pass: &mut Pass<'_>, base: VaultSecretStatus) -> Result
             "CleanupAbandoned",
             format!("the deadline for deleting at the remote has passed; left there: {}", left.join(", ")),
         );
-        pass.ctx.metrics.cleanup_abandoned();
+        let key = |row: &Row| ConnectionKey::parse(&row.connection, &pass.key.namespace);
+        let connections: BTreeSet<String> = pass.rows.iter().filter_map(key).map(|key| key.metric_name()).collect();
+        connections.iter().for_each(|connection| pass.ctx.metrics.cleanup_abandoned(connection));
     }
     pass.withdraw_merged().await;
     // What is left is told before nothing knows of it any more.

@@ -9,7 +9,7 @@ const DOCUMENTED: &[(&str, &str, &str)] = &[
     ("vaultsecret_api_writes_total", "counter", "verb, resource"),
     ("vaultsecret_breaker_state", "gauge", "connection"),
     ("vaultsecret_build_info", "info", "version, commit"),
-    ("vaultsecret_cleanup_abandoned_total", "counter", ""),
+    ("vaultsecret_cleanup_abandoned_total", "counter", "connection"),
     ("vaultsecret_entries", "gauge", "state"),
     ("vaultsecret_frozen_connections", "gauge", ""),
     ("vaultsecret_last_good_probe_age_seconds", "gauge", "connection"),
@@ -48,7 +48,7 @@ fn filled() -> Arc<Metrics> {
     metrics.probe(true);
     metrics.probe(false);
     metrics.api_write("patch", "vaultsecrets/status");
-    metrics.cleanup_abandoned();
+    metrics.cleanup_abandoned("shop/kelvin");
     metrics.undecodable_object("VaultSecret");
     metrics
 }

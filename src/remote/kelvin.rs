@@ -91,8 +91,9 @@ impl Kelvin {
             let page: Page = serde_json::from_slice(answer.required_body()?)
                 .map_err(|_| answer.unreadable("the answer is not a page of secrets"))?;
             // The vendor's own reader takes `null` for an empty page.
-            listing.is_null = page_number == 0 && page.data.as_ref().is_some_and(Option::is_none);
-            let data = page.data.flatten().or_else(|| listing.is_null.then(Vec::new));
+            let null = page_number == 0 && page.data.as_ref().is_some_and(Option::is_none);
+            listing.doubtful |= null;
+            let data = page.data.flatten().or_else(|| null.then(Vec::new));
             let data = data.ok_or_else(|| answer.unreadable("the answer holds no list of secrets"))?;
             let read = data.len();
             for meta in data {
@@ -104,12 +105,11 @@ impl Kelvin {
             }
             let more =
                 page.pagination.as_ref().and_then(|p| p.next_page.as_deref()).is_some_and(|next| !next.is_empty());
-            if more && listing.is_null {
+            if more && null {
                 return Err(answer.unreadable("the answer holds no list of secrets, and names another page"));
             }
-            if more && read == 0 && after_empty && listing.entries.is_empty() {
-                return Err(answer.unreadable("the pages of the list are empty and name others all the same"));
-            }
+            // The vendor's own reader stops at an empty page, whatever it names.
+            listing.doubtful |= more && read == 0 && after_empty && listing.entries.is_empty();
             let next = match page.pagination {
                 // An empty page that names another is a contradiction: one more is read before the list is taken for complete.
                 Some(pagination) => pagination.next_page.filter(|next| !next.is_empty() && (read > 0 || !after_empty)),

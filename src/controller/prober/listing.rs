@@ -131,7 +131,7 @@ impl RemoteHandle {
         });
         // Nobody can tell an empty account from an answer without its list: with something at stake it is the second.
         let result =
-            result.and_then(|listing| if listing.is_null && (users.holds)() { Err(null_list()) } else { Ok(listing) });
+            result.and_then(|listing| if listing.doubtful && (users.holds)() { Err(null_list()) } else { Ok(listing) });
         slot.report(Outcome::of(&result));
         drop(slot);
         if self.config() != config {
@@ -209,7 +209,7 @@ fn null_list() -> CallError {
         class: ErrorClass::Unreadable,
         status: None,
         retry_after: None,
-        message: "list failed: the answer holds null instead of a list, and entries of ours should be in it".to_owned(),
+        message: "list failed: the answer holds no list, or an endless empty one, and entries of ours should be in it".to_owned(),
     }
 }
 

@@ -99,7 +99,7 @@ impl Described {
             let Some(next) = next else {
                 return Ok(Listing {
                     entries: pager.entries,
-                    is_null: pager.is_null,
+                    doubtful: pager.doubtful,
                     remote_time,
                     ..Listing::default()
                 });

@@ -54,8 +54,8 @@ pub(crate) struct Pager<'a> {
     rules: &'a DescribedRules,
     /// Every entry so far.
     pub(crate) entries: Vec<Listed>,
-    /// The whole list is `null`.
-    pub(crate) is_null: bool,
+    /// The list is empty, and not as an empty one should be.
+    pub(crate) doubtful: bool,
     names: HashSet<String>,
     seen: HashSet<String>,
     bytes: usize,
@@ -71,7 +71,7 @@ impl<'a> Pager<'a> {
             layout,
             rules,
             entries: Vec::new(),
-            is_null: false,
+            doubtful: false,
             names: HashSet::new(),
             seen: HashSet::new(),
             bytes: 0,
@@ -97,10 +97,10 @@ impl<'a> Pager<'a> {
         }
         let page: Value = serde_json::from_slice(body).map_err(|_| "the answer is no JSON")?;
         let items = page.pointer(&self.layout.items);
-        self.is_null = self.layout.null_is_empty && self.pages == 0 && items.is_some_and(Value::is_null);
+        let null = self.layout.null_is_empty && self.pages == 0 && items.is_some_and(Value::is_null);
         let items = match items {
             Some(Value::Array(items)) => items.as_slice(),
-            _ if self.is_null => &[],
+            _ if null => &[],
             _ => return Err("the answer holds no list of entries"),
         };
         let (read, before) = (items.len(), self.entries.len());
@@ -127,8 +127,9 @@ impl<'a> Pager<'a> {
                 return Err("the pages of the list go round in a circle");
             }
         }
+        self.doubtful = null || (next.is_none() && self.entries.is_empty() && self.names_another(&page));
         match next {
-            Some(_) if self.is_null => Err("the answer holds no list of entries, and names another page"),
+            Some(_) if null => Err("the answer holds no list of entries, and names another page"),
             Some(next) => Ok(Some(next)),
             None => self.complete(),
         }
@@ -143,6 +144,11 @@ impl<'a> Pager<'a> {
 
     fn is_numbered(&self) -> bool {
         matches!(self.layout.paging, Paging::Pages { .. })
+    }
+
+    fn names_another(&self, page: &Value) -> bool {
+        let Paging::Cursor(cursor) = &self.layout.paging else { return false };
+        matches!(next_text(page.pointer(&cursor.next)), Ok(Some(_)))
     }
 
     fn may_end_empty(&self, read: usize) -> bool {
@@ -172,9 +178,6 @@ impl<'a> Pager<'a> {
                 }
                 let Some(next) = next_text(found)? else { return Ok(None) };
                 match cursor.ends_after_empty_pages {
-                    Some(most) if self.empty_in_a_row >= most && self.entries.is_empty() => {
-                        Err("the pages of the list are empty and name others all the same")
-                    }
                     Some(most) if self.empty_in_a_row >= most => Ok(None),
                     _ if cursor.or_link == Some(true) && next.contains('?') => Ok(Some(Next::Link(next, true))),
                     _ => Ok(Some(Next::Parameter(cursor.parameter.clone(), next))),

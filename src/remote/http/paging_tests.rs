@@ -82,7 +82,7 @@ fn empty_pages_end_a_list_only_if_it_is_said() {
     let full = json!({"items": ["a"], "next": "1"});
     assert_eq!(read(&layout, &[full.clone(), empty("2"), empty("3")]).unwrap(), ["a"]);
     assert_eq!(read(&layout, &[full, empty("1")]).unwrap(), ["a"], "an empty page that names itself");
-    assert!(read(&layout, &[empty("2"), empty("3")]).unwrap_err().contains("empty"));
+    assert_eq!(read(&layout, &[empty("2"), empty("3")]).unwrap(), [""; 0]);
 }
 
 #[test]

@@ -389,7 +389,6 @@ pub struct HttpNames {
     pub separator: Option<String>,
 }
 
-/// Whatever JSON can say.
 fn any(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"x-kubernetes-preserve-unknown-fields": true})
 }

@@ -11,6 +11,7 @@ mod cluster;
 mod counterexamples;
 mod counterexamples_leaving;
 mod datafrom;
+mod datafrom_refused;
 mod deletion;
 mod generated;
 mod http;

@@ -338,6 +338,8 @@ pub(super) async fn attempt(remote: &Arc<dyn Remote>, operation: Operation) -> R
         Operation::Create => remote.create("demo", &r#"{"value":"a value"}"#.into()).await.map(drop),
         Operation::Update => remote.update(&entry, &r#"{"value":"a value"}"#.into()).await.map(drop),
         Operation::Delete => remote.delete(&entry).await,
+        Operation::Look => remote.look("demo", no_pace()).await.map(drop),
+        Operation::Read => remote.read("demo").await.map(drop),
         Operation::Login => unreachable!("a login is no call of its own"),
         Operation::Look | Operation::Read => unreachable!("the write-only remotes have no such call"),
     }

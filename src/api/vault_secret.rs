@@ -255,7 +255,7 @@ impl VaultSecretSpec {
     /// Whether any value goes to the remote.
     #[must_use]
     pub fn pushes(&self) -> bool {
-        self.data.iter().any(DataEntry::pushes)
+        self.data.iter().any(DataEntry::pushes) || self.data_from.iter().any(|from| from.push != Some(false))
     }
     /// Whether writing is stopped.
     #[must_use]

@@ -153,6 +153,7 @@ async fn go_on(
         made_from,
         key: key.clone(),
     });
+    ctx.metrics.connection(&handle.metric_name());
     publish(ctx, handle, before, &shown, status, released).await
 }
 

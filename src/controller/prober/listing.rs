@@ -209,7 +209,8 @@ fn null_list() -> CallError {
         class: ErrorClass::Unreadable,
         status: None,
         retry_after: None,
-        message: "list failed: the answer holds no list, or an endless empty one, and entries of ours should be in it".to_owned(),
+        message: "list failed: the answer holds no list, or an endless empty one, and entries of ours should be in it"
+            .to_owned(),
     }
 }
 

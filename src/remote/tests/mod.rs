@@ -341,6 +341,5 @@ pub(super) async fn attempt(remote: &Arc<dyn Remote>, operation: Operation) -> R
         Operation::Look => remote.look("demo", no_pace()).await.map(drop),
         Operation::Read => remote.read("demo").await.map(drop),
         Operation::Login => unreachable!("a login is no call of its own"),
-        Operation::Look | Operation::Read => unreachable!("the write-only remotes have no such call"),
     }
 }

@@ -262,6 +262,14 @@ impl Entries {
             .count()
     }
 
+    /// Whether any row names an entry of a remote, ours or claimed.
+    #[must_use]
+    pub fn any_held(&self, remote: &str) -> bool {
+        let mut held = false;
+        self.for_each(remote, |_, claim, _| held |= claim.claimant.hold > Hold::Named);
+        held
+    }
+
     /// Looks at every claim on entries of a remote, with what we know of our own writes.
     pub fn for_each(&self, remote: &str, mut look: impl FnMut(&ObjectKey, &Claim, &Trace)) {
         let state = self.lock();

@@ -31,8 +31,10 @@ pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
             });
             names
         });
+        let (all, base) = (Arc::clone(&ctx), Arc::clone(&remote.base));
+        let holds = move || all.entries.any_held(&base);
         remote
-            .run(named, move |event| match event {
+            .run(named, holds, move |event| match event {
                 Event::Listed(snapshot) => {
                     ctx.metrics.probe(true);
                     judge(&ctx, &seen, &snapshot);

@@ -53,7 +53,9 @@ struct Meta {
 
 #[derive(Deserialize)]
 struct Page {
-    data: Option<Vec<Meta>>,
+    /// `null` is not the same as missing.
+    #[serde(default, deserialize_with = "present")]
+    data: Option<Option<Vec<Meta>>>,
     pagination: Option<Pagination>,
 }
 
@@ -88,7 +90,10 @@ impl Kelvin {
             }
             let page: Page = serde_json::from_slice(answer.required_body()?)
                 .map_err(|_| answer.unreadable("the answer is not a page of secrets"))?;
-            let data = page.data.ok_or_else(|| answer.unreadable("the answer holds no list of secrets"))?;
+            // The vendor's own reader takes `null` for an empty page.
+            listing.is_null = page_number == 0 && page.data.as_ref().is_some_and(Option::is_none);
+            let data = page.data.flatten().or_else(|| listing.is_null.then(Vec::new));
+            let data = data.ok_or_else(|| answer.unreadable("the answer holds no list of secrets"))?;
             let read = data.len();
             for meta in data {
                 let entry = listed(meta).ok_or_else(|| answer.unreadable("an entry of the list has no name"))?;
@@ -99,6 +104,9 @@ impl Kelvin {
             }
             let more =
                 page.pagination.as_ref().and_then(|p| p.next_page.as_deref()).is_some_and(|next| !next.is_empty());
+            if more && listing.is_null {
+                return Err(answer.unreadable("the answer holds no list of secrets, and names another page"));
+            }
             if more && read == 0 && after_empty && listing.entries.is_empty() {
                 return Err(answer.unreadable("the pages of the list are empty and name others all the same"));
             }
@@ -202,6 +210,11 @@ impl Remote for Kelvin {
         }
         .boxed()
     }
+}
+
+/// A field that is there, be it `null`.
+fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 fn listed(meta: Meta) -> Option<Listed> {

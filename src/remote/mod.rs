@@ -92,6 +92,9 @@ pub struct Listing {
     /// Names that are there of which nothing more is known, not even whether they hold a value: they were not looked at,
     /// because nobody named them (see [`Remote::list_naming`]). For an entry among them this list says nothing.
     pub unread: HashSet<String>,
+    /// It is `null`, where an empty one can be so: an empty account, or an answer that lacks its list. To be believed only
+    /// while nothing of ours can be missing.
+    pub is_null: bool,
     /// The remote's clock (`Date` header of the first page), to judge how far it is from ours.
     pub remote_time: Option<Timestamp>,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use devkit::remotes::{Action, Fault, Op, Partial};
+use devkit::remotes::{Action, Fault, KelvinOptions, Op, Partial};
 use serde_json::json;
 
 use crate::common::{Kind, Remote, Scene, Synced, for_each_remote, inline};
@@ -69,7 +69,7 @@ async fn b26_new_object_waits_for_a_list(kind: Kind) {
     let remote = scene.remote(kind).await;
     let (free, taken) = (kind.name("free"), kind.name("taken"));
     remote.foreign_put(&taken, "theirs");
-    let spoiled = Action::PartialList(Partial::NullItems);
+    let spoiled = Action::PartialList(Partial::MissingItems);
     let fault = remote.faults().add(Fault::new(spoiled).on(Op::List));
     scene.connect(&remote).await;
     for name in [&free, &taken] {
@@ -84,6 +84,24 @@ async fn b26_new_object_waits_for_a_list(kind: Kind) {
     scene.ready("free").await;
     scene.not_ready("taken", "RemoteEntryExists").await;
     assert_eq!(remote.history(&taken), ["theirs"]);
+}
+
+/// An empty Kelvin may say `null` for its list. That is believed while nothing of ours should be in it, and not after.
+#[tokio::test]
+async fn b26_null_for_an_empty_list() {
+    let scene = Scene::new("b26-null").await;
+    let secret = scene.canary("credential");
+    let options = KelvinOptions { null_data: true, ..KelvinOptions::default() };
+    let remote = scene.watch(Remote::kelvin(options, &secret).await);
+    scene.connect(&remote).await;
+    let synced = scene.synced_at(remote, json!({})).await;
+    let remote = &synced.remote;
+    remote.foreign_delete(&synced.entry);
+    scene.connection_is("kelvin", "Unreachable").await;
+    assert_eq!((remote.write_calls(), remote.entries().len()), (1, 0));
+    remote.foreign_put("other", "theirs");
+    scene.eventually("it is made again", async || remote.count(Op::Create) == 2).await;
+    scene.ready("app").await;
 }
 
 /// What leaves is not given up on the word of such a list: its deletion is asked for.

@@ -198,6 +198,9 @@ pub struct HttpList {
     /// Where the list is in the answer; the empty text: the answer itself.
     #[schemars(length(max = 256), regex(pattern = r"^(/([^~/]|~[01])*)*$"))]
     pub items: String,
+    /// Whether an empty list may be `null`. That is believed only while nothing of ours can be missing. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub null_is_empty: Option<bool>,
     /// Where things are in an item.
     pub entry: HttpEntry,
     /// Where the answer says how many items it holds. A number that differs makes it unreadable.

@@ -44,7 +44,8 @@ impl RemoteHandle {
     }
 
     /// Lists the remote whenever that is due, for ever; tells `on` what came of it.
-    pub async fn run(self: Arc<Self>, named: Named, on: impl Fn(Event) + Send) {
+    /// `holds` says whether any row names an entry here.
+    pub async fn run(self: Arc<Self>, named: Named, holds: impl Fn() -> bool + Send + Sync, on: impl Fn(Event) + Send) {
         let mut lane_changed = self.lane.changed();
         loop {
             let due = self.due();
@@ -69,11 +70,11 @@ impl RemoteHandle {
             if !self.lock().wants.is_empty() {
                 tokio::time::sleep(GATHER).await;
             }
-            self.probe(&named, &on).await;
+            self.probe(&named, &holds, &on).await;
         }
     }
 
-    async fn probe(&self, named: &Named, on: &impl Fn(Event)) {
+    async fn probe(&self, named: &Named, holds: &(impl Fn() -> bool + Sync), on: &impl Fn(Event)) {
         if self.lane.state().health.paused.is_some() {
             self.lane.resume();
         }
@@ -104,6 +105,8 @@ impl RemoteHandle {
                 message: "the list was not complete in time".to_owned(),
             })
         });
+        // Nobody can tell an empty account from an answer without its list: with something at stake it is the second.
+        let result = result.and_then(|listing| if listing.is_null && holds() { Err(null_list()) } else { Ok(listing) });
         slot.report(Outcome::of(&result));
         drop(slot);
         if self.config() != config {
@@ -172,6 +175,16 @@ impl RemoteHandle {
         if !same {
             on(Event::Changed);
         }
+    }
+}
+
+fn null_list() -> CallError {
+    CallError {
+        operation: Operation::List,
+        class: ErrorClass::Unreadable,
+        status: None,
+        retry_after: None,
+        message: "list failed: the answer holds null instead of a list, and entries of ours should be in it".to_owned(),
     }
 }
 

@@ -147,7 +147,14 @@ fn layout(list: &HttpList) -> Result<Layout, String> {
         None => Paging::None,
         Some(paging) => self::paging(paging).map_err(|error| format!("list.paging{error}"))?,
     };
-    Ok(Layout { items: list.items.clone(), entry, count: list.count.clone(), total: list.total.clone(), paging })
+    Ok(Layout {
+        items: list.items.clone(),
+        null_is_empty: list.null_is_empty == Some(true),
+        entry,
+        count: list.count.clone(),
+        total: list.total.clone(),
+        paging,
+    })
 }
 
 fn paging(paging: &HttpPaging) -> Result<Paging, String> {

@@ -97,7 +97,12 @@ impl Described {
             }
             let next = pager.take(answer.required_body()?, &answer.link).map_err(|why| answer.unreadable(why))?;
             let Some(next) = next else {
-                return Ok(Listing { entries: pager.entries, remote_time, ..Listing::default() });
+                return Ok(Listing {
+                    entries: pager.entries,
+                    is_null: pager.is_null,
+                    remote_time,
+                    ..Listing::default()
+                });
             };
             url = following(&first, &next, &answer)?;
         }

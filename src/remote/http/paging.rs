@@ -19,6 +19,7 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) items: String,
+    pub(crate) null_is_empty: bool,
     pub(crate) entry: Places,
     pub(crate) count: Option<String>,
     pub(crate) total: Option<String>,
@@ -53,6 +54,8 @@ pub(crate) struct Pager<'a> {
     rules: &'a DescribedRules,
     /// Every entry so far.
     pub(crate) entries: Vec<Listed>,
+    /// The whole list is `null`.
+    pub(crate) is_null: bool,
     names: HashSet<String>,
     seen: HashSet<String>,
     bytes: usize,
@@ -68,6 +71,7 @@ impl<'a> Pager<'a> {
             layout,
             rules,
             entries: Vec::new(),
+            is_null: false,
             names: HashSet::new(),
             seen: HashSet::new(),
             bytes: 0,
@@ -92,8 +96,13 @@ impl<'a> Pager<'a> {
             return Err("the pages of the list are too long together");
         }
         let page: Value = serde_json::from_slice(body).map_err(|_| "the answer is no JSON")?;
-        let items = page.pointer(&self.layout.items).and_then(Value::as_array);
-        let items = items.ok_or("the answer holds no list of entries")?;
+        let items = page.pointer(&self.layout.items);
+        self.is_null = self.layout.null_is_empty && self.pages == 0 && items.is_some_and(Value::is_null);
+        let items = match items {
+            Some(Value::Array(items)) => items.as_slice(),
+            _ if self.is_null => &[],
+            _ => return Err("the answer holds no list of entries"),
+        };
         let (read, before) = (items.len(), self.entries.len());
         for item in items {
             let entry = self.layout.entry.listed(item, self.rules)?;
@@ -119,6 +128,7 @@ impl<'a> Pager<'a> {
             }
         }
         match next {
+            Some(_) if self.is_null => Err("the answer holds no list of entries, and names another page"),
             Some(next) => Ok(Some(next)),
             None => self.complete(),
         }

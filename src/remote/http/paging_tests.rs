@@ -8,7 +8,14 @@ use super::*;
 
 fn layout(paging: Paging) -> Layout {
     let name = crate::api::http::HttpEntry { name: Some(String::new()), ..Default::default() };
-    Layout { items: "/items".to_owned(), entry: Places::parse(&name).unwrap(), count: None, total: None, paging }
+    Layout {
+        items: "/items".to_owned(),
+        null_is_empty: false,
+        entry: Places::parse(&name).unwrap(),
+        count: None,
+        total: None,
+        paging,
+    }
 }
 
 fn cursor(value: Value) -> Paging {

@@ -119,7 +119,8 @@ async fn an_answer_without_its_list_is_unreadable_not_empty(make: Make) {
         json!({}),
         json!([]),
         json!("x"),
-        json!({"data": null, "pagination": null}),
+        json!({"pagination": null}),
+        json!({"data": null, "pagination": {"next_page": "x"}}),
         json!({"data": {}}),
         json!({"data": [{"created_by": "x"}]}),
         json!({"data": [{"name": ""}]}),
@@ -162,6 +163,17 @@ async fn an_empty_list_is_a_list(make: Make) {
     }
 }
 
+/// Whether it is to be believed depends on what should be in it.
+async fn kelvin_may_say_null_for_an_empty_list(make: Make) {
+    for body in [json!({"data": null, "pagination": null}), json!({"data": null, "pagination": {"next_page": null}})] {
+        let server = Server::answering(200, body).await;
+        let listing = make.client(&server, access(Provider::Kelvin)).list(no_pace()).await.unwrap();
+        assert!(listing.entries.is_empty() && listing.is_null);
+    }
+    let server = Server::answering(200, json!({"data": [], "pagination": null})).await;
+    assert!(!make.client(&server, access(Provider::Kelvin)).list(no_pace()).await.unwrap().is_null);
+}
+
 async fn dreadnode_names_are_listed_as_they_are_matched(make: Make) {
     let server = Server::answering(200, json!({"secrets": [{"name": "my_key", "id": "1"}], "total": 1})).await;
     let listing = make.client(&server, access(Provider::Dreadnode)).list(no_pace()).await.unwrap();
@@ -193,5 +205,6 @@ conformance!(
     a_failing_later_page_fails_the_list,
     an_answer_without_its_list_is_unreadable_not_empty,
     an_empty_list_is_a_list,
+    kelvin_may_say_null_for_an_empty_list,
     dreadnode_names_are_listed_as_they_are_matched,
 );

@@ -9,11 +9,24 @@ THREADS ?= 16
 OUT ?= crds
 CHART := charts/vaultsecret-operator
 
+# What make fuzz runs, for how long, and where it builds and keeps what it finds.
+TARGET ?= template
+SECONDS ?= 600
+FUZZ ?= target/fuzz
+# What cargo-fuzz asks of the compiler, as far as stable Rust has it: all but the sanitizers, which find errors that unsafe code
+# makes, and there is none.
+FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=16
+FUZZ_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+FUZZ_RUN = $(FUZZ)/$(FUZZ_HOST)/release/$(TARGET)
+FUZZ_ARGS := -timeout=20 -rss_limit_mb=2048 -print_final_stats=1
+
 CRDS := vaultsecrets.yaml vaultconnections.yaml clustervaultconnections.yaml
 DEVKIT := $(CARGO) run --quiet --package devkit --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-unit chart bench controlplane serve remotes fmt lint docs generate check-generated deny clean
+.PHONY: help tools demo test test-unit chart bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +112,19 @@ check-generated: ## Fail when crds/ or the chart's copy is not what make generat
 
 deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
 	$(CARGO) deny --workspace check licenses bans sources
+
+# With --target the flags are for what runs in the end, and not for build scripts.
+fuzz-build:
+	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --manifest-path fuzz/Cargo.toml --target $(FUZZ_HOST) \
+	    --target-dir '$(FUZZ)' --bin $(TARGET)
+
+fuzz: fuzz-build ## Fuzz on stable Rust (TARGET=template SECONDS=600; a C++ compiler is needed); findings end it
+	@mkdir -p '$(FUZZ)/corpus/$(TARGET)' '$(FUZZ)/findings'
+	'$(FUZZ_RUN)' '$(FUZZ)/corpus/$(TARGET)' fuzz/corpus/$(TARGET) -max_total_time=$(SECONDS) $(FUZZ_ARGS) \
+	    -dict=fuzz/dictionaries/$(TARGET).dict -artifact_prefix='$(FUZZ)/findings/$(TARGET)-'
+
+fuzz-corpus: fuzz-build ## Add to fuzz/corpus what make fuzz found that reaches further (TARGET=template)
+	'$(FUZZ_RUN)' -set_cover_merge=1 -max_len=4096 fuzz/corpus/$(TARGET) '$(FUZZ)/corpus/$(TARGET)'
 
 clean: ## Remove what was built here; the control plane in the cache folder stays
 	$(CARGO) clean

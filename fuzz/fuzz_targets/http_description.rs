@@ -1,14 +1,6 @@
-//! A description of a REST API, as somebody may write it: it is read or refused with a sentence.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use vaultsecret_operator::api::http::HttpSpec;
-use vaultsecret_operator::remote::http::Description;
+#[path = "../bodies/http_description.rs"]
+mod body;
 
-fuzz_target!(|data: &[u8]| {
-    let Ok(spec) = serde_json::from_slice::<HttpSpec>(data) else { return };
-    match Description::read(&spec) {
-        Ok(description) => drop(description.rules().check_name("a name")),
-        Err(error) => assert!(error.0.starts_with("http.")),
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));

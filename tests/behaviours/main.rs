@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod churn;
 mod claims;
 mod cluster;
 mod counterexamples;

@@ -17,6 +17,7 @@ mod outages;
 mod rest;
 mod restarts;
 mod rights;
+mod rotations;
 mod sealed;
 mod trouble;
 mod undecodable;

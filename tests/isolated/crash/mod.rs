@@ -3,7 +3,7 @@
 //!
 //! `VAULTSECRET_SEED=<number>` repeats a run's choices, though not the scheduler's.
 
-mod check;
+pub mod check;
 mod model;
 mod trouble;
 

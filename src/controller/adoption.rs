@@ -1,4 +1,5 @@
-//! The annotation that takes over what is refused: when it is dealt with, and which of its names name refused entries.
+//! The annotations: the one that takes over what is refused (when it is dealt with, and which of its names name refused entries),
+//! and the one that pushes once.
 
 use super::choose::{Choice, pending_annotation};
 use super::pass::Pass;
@@ -30,6 +31,23 @@ pub fn mark_adoption(pass: &mut Pass<'_>, choice: &Choice, base: &mut VaultSecre
     if let Some(text) = in_vain(pass, asked) {
         pass.warn("AdoptionIgnored", text);
     }
+}
+
+/// A new value of the force-push annotation: every entry of ours is to be sent again, and what failed is tried now. The mark is in
+/// the rows, so that it holds although the entries may leave in several turns.
+pub fn mark_force_push(pass: &mut Pass<'_>) -> Option<String> {
+    if pass.is_deleting() || pass.vs.spec.suspended() || pass.route.problem.is_some() {
+        return None;
+    }
+    let asked = pending_annotation(pass, names::FORCE_PUSH, |s| s.last_handled_force_push.as_deref())?.to_owned();
+    for row in pass.rows.iter_mut().filter(|r| r.key.is_some()) {
+        row.resend |= row.is_ours();
+        // Whoever asks does not wait for a failure's next attempt either.
+        if let Some(memo) = pass.state.memos.get_mut(&(row.connection.clone(), row.remote_name.clone())) {
+            memo.try_at_once();
+        }
+    }
+    Some(asked)
 }
 
 /// A one-time adoption for all VaultSecrets of a connection has one less to look at.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 
-use super::adoption::{adoption_done, mark_adoption};
+use super::adoption::{adoption_done, mark_adoption, mark_force_push};
 use super::backoff::{self, jittered};
-use super::choose::{Choice, Due, choose, look_again_at_interval, pending_annotation};
+use super::choose::{Choice, Due, choose, look_again_at_interval};
 use super::context::Context;
 use super::keys::Waker;
 use super::object::ObjectState;
@@ -23,7 +23,7 @@ use super::sources;
 use super::values::{self, ReadError, Values, is_unchanged};
 use super::worker::NEVER;
 use crate::api::vault_secret::DeletionPolicy;
-use crate::api::{Reason, VaultSecret, names};
+use crate::api::{Reason, VaultSecret};
 use crate::remote::lane::ObjectKey;
 use crate::sync::plan::after;
 use crate::sync::transition::Write;
@@ -367,23 +367,6 @@ fn note_values(pass: &mut Pass<'_>, values: Option<&Values>) {
             want.issue = Some(issue.clone());
         }
     }
-}
-
-/// A new value of the force-push annotation: every entry of ours is to be sent again, and what failed is tried now. The mark is in
-/// the rows, so that it holds although the entries may leave in several turns.
-fn mark_force_push(pass: &mut Pass<'_>) -> Option<String> {
-    if pass.is_deleting() || pass.vs.spec.suspended() || pass.route.problem.is_some() {
-        return None;
-    }
-    let asked = pending_annotation(pass, names::FORCE_PUSH, |s| s.last_handled_force_push.as_deref())?.to_owned();
-    for row in pass.rows.iter_mut().filter(|r| r.key.is_some()) {
-        row.resend |= row.is_ours();
-        // Whoever asks does not wait for a failure's next attempt either.
-        if let Some(memo) = pass.state.memos.get_mut(&(row.connection.clone(), row.remote_name.clone())) {
-            memo.try_at_once();
-        }
-    }
-    Some(asked)
 }
 
 /// Takes the rows that go out of the ledger, and what is due for them out of the list.

@@ -214,3 +214,11 @@ impl HttpAuthSpec {
         token_url.into_iter().chain(self.login.as_ref().and_then(|login| login.url.as_deref())).collect()
     }
 }
+
+impl super::HttpSpec {
+    /// Every key of a Secret that it refers to.
+    #[must_use]
+    pub fn key_refs(&self) -> Vec<&KeyRef> {
+        self.auth.as_ref().map(HttpAuthSpec::key_refs).unwrap_or_default()
+    }
+}

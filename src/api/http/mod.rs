@@ -11,8 +11,6 @@ pub use auth::{
     HttpAuthHeader, HttpAuthSpec, HttpBasic, HttpClientCredentials, HttpCredential, HttpLogin, HttpRefresh,
 };
 
-use super::vault_secret::KeyRef;
-
 /// A REST API, described: one request an operation, and where things are in its answers.
 ///
 /// Texts may hold placeholders such as `{{ name }}`. They are replaced inside strings that were parsed before, so a
@@ -391,12 +389,4 @@ pub struct HttpNames {
 
 fn any(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"x-kubernetes-preserve-unknown-fields": true})
-}
-
-impl HttpSpec {
-    /// Every key of a Secret that it refers to.
-    #[must_use]
-    pub fn key_refs(&self) -> Vec<&KeyRef> {
-        self.auth.as_ref().map(HttpAuthSpec::key_refs).unwrap_or_default()
-    }
 }

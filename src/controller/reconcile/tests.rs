@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::api::names;
 use crate::controller::backoff::OVERTAKEN;
 use crate::controller::fixture::Fixture;
 

@@ -292,6 +292,54 @@ fn flags_are_environment_variables_too() {
     assert_eq!((&plan["mode"], &plan["objects"][0]["namespace"]), (&Value::from("offline"), &Value::from("blog")));
 }
 
+fn whole(from: &str) -> String {
+    format!("{CONNECTION}{}", vault_secret("app", "").replace("  data:\n", &format!("  dataFrom: [{from}]\n")))
+}
+
+#[test]
+fn whole_secrets_of_the_folder_are_entries_of_their_own() {
+    let secret = |name: &str, keys: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: shop, labels: {{vault: push}}}}\nstringData: {keys}\n"
+        )
+    };
+    let both =
+        [secret("s", &format!("{{a: {CANARY}, b: {CANARY}}}")), secret("t", &format!("{{c: {CANARY}}}"))].concat();
+    let (status, plan) = json(&[], &format!("{}{both}", whole("{selector: {matchLabels: {vault: push}}}")));
+    let entries = plan["objects"][1]["entries"].as_array().unwrap();
+    let names: Vec<_> = entries.iter().filter_map(|e| e["remoteName"].as_str()).collect();
+    assert_eq!((status, names), (0, vec!["a", "b", "c"]), "{plan}");
+    assert!(plan.to_string().contains("which Secrets its selector selects is not known"), "{plan}");
+    let twice = [secret("s", &format!("{{a: {CANARY}}}")), secret("t", &format!("{{a: {CANARY}}}"))].concat();
+    let output = offline(&[], &format!("{}{twice}", whole("{selector: {matchLabels: {vault: push}}}")));
+    assert_eq!(code(&output), 2);
+    assert!(stdout(&output).contains("are both key a here"), "{}", stdout(&output));
+    // What is not in the folder may be in the cluster.
+    let output = offline(&[], &whole("{secretRef: {name: other}}"));
+    assert_eq!(code(&output), 0);
+    assert!(stdout(&output).contains("keys of Secret other are not known"), "{}", stdout(&output));
+}
+
+#[test]
+fn values_at_a_remote_are_not_known_and_not_every_remote_gives_them_back() {
+    let bao = "---\napiVersion: vaultsecret.dev/v1alpha1\nkind: VaultConnection\nmetadata: {name: bao, namespace: shop}\n\
+               spec:\n  vault:\n    url: https://bao.internal\n    auth: {tokenRef: {name: token, key: token}}\n";
+    let reads = |connection: &str| {
+        let from = format!("{{connectionRef: {{name: {connection}}}, name: db/creds, field: username}}");
+        let data = format!(
+            "  - {{key: A, remoteName: a, valueFrom: {{remote: {from}}}}}\n\
+             \x20 - {{key: T, remoteName: t, valueFrom: {{template: 'x{{{{ A }}}}'}}}}\n"
+        );
+        offline(&[], &format!("{CONNECTION}{bao}{}", vault_secret("app", &data)))
+    };
+    let output = reads("bao");
+    assert_eq!(code(&output), 0, "{}", stdout(&output));
+    assert_eq!(stdout(&output).matches("updated if the version moved").count(), 2, "{}", stdout(&output));
+    let output = reads("kelvin");
+    assert_eq!(code(&output), 2);
+    assert!(stdout(&output).contains("which gives no value back"), "{}", stdout(&output));
+}
+
 /// The examples of this repository would be taken.
 #[test]
 fn the_examples_would_be_taken() {

@@ -9,12 +9,14 @@ mod link;
 mod model;
 mod observe;
 mod read;
+mod readable;
 mod render;
 mod schema;
 mod target;
 #[cfg(test)]
 mod tests;
 mod values;
+mod whole;
 mod world;
 
 use std::collections::BTreeSet;

@@ -40,6 +40,7 @@ pub mod sealing;
 pub mod selected;
 pub mod send;
 pub mod shown;
+pub mod source_name;
 pub mod sources;
 pub mod store;
 pub mod templates;

@@ -13,17 +13,18 @@ use tokio::time::Instant;
 use super::backoff::{Pace, REFUSED, TRANSIENT};
 use super::connections::ConnectionHandle;
 use super::context::Context;
-use super::desired::{Issue, Prefix, render_prefix};
+use super::desired::{Issue, Naming, Prefix};
 use super::keys::ConnectionKey;
 use super::pass::Pass;
 use super::prober::RemoteHandle;
 use super::prober::sources::{Seen, Sight};
 use super::reconcile::{PATIENCE, PATIENCE_AT_A_START, was_ready};
 use super::route::Route;
+use super::source_name;
 use crate::api::vault_secret::{ConnectionRef, DataEntry, RemoteRef};
 use crate::api::{Reason, VaultSecret};
 use crate::remote::lane::{ObjectKey, Outcome};
-use crate::remote::{Content, ErrorClass, Operation, spec};
+use crate::remote::{Content, ErrorClass, Operation};
 use crate::sync::plan::after;
 use crate::value::SecretValue;
 
@@ -136,30 +137,14 @@ fn place(pass: &Pass<'_>, entry: &DataEntry, from: &RemoteRef) -> Result<Place, 
             problem.unwrap_or_else(|| (Issue::new(Reason::ConnectionMissing, reference.display()), false));
         return Err(Nowhere { passing, ..refused(issue.reason, issue.message) });
     };
-    let provider = handle.rules.provider();
-    if !spec::gives_values(provider) {
-        let text = format!("{} is a {} connection, which gives no value back", handle.display, provider.name());
-        return Err(refused(Reason::ValueRefused, text));
-    }
-    let namespace: &str = &pass.key.namespace;
-    let prefix = handle.prefix.as_deref().map(|template| render_prefix(template, namespace)).unwrap_or_default();
-    let name = format!("{prefix}{}", from.name);
-    for segment in name.split('/') {
-        if let Err(error) = handle.rules.check_name(segment) {
-            return Err(refused(Reason::NameRefused, format!("entry {name:?} at {}: {error}", handle.display)));
-        }
-    }
-    if let Some(template) = handle.prefix.as_deref() {
-        let allows = |other: &str| route.allows(pass.ctx, other);
-        let prefix = Prefix { template, namespace, allows: &allows };
-        if let Some((other, longer)) = prefix.longer(&handle.rules, &name) {
-            let text = format!("the entry {name:?} begins with {longer:?}, so it belongs to namespace {other}");
-            return Err(refused(Reason::NotAllowed, text));
-        }
-    }
+    let allows = |other: &str| route.allows(pass.ctx, other);
+    let prefix =
+        handle.prefix.as_deref().map(|template| Prefix { template, namespace: &pass.key.namespace, allows: &allows });
+    let naming = Naming { rules: &handle.rules, prefix, connection: &handle.display };
+    let name = source_name::of(&naming, &from.name).map_err(|issue| refused(issue.reason, issue.message))?;
     if is_own(pass, &handle, &name) {
-        let text = format!("this VaultSecret writes the entry {name:?} at {} itself", handle.display);
-        return Err(refused(Reason::ValueRefused, text));
+        let issue = source_name::written_here(&name, &handle.display);
+        return Err(refused(issue.reason, issue.message));
     }
     let trouble = if let Some(freeze) = handle.frozen() {
         Some((Reason::RemoteDiverged, format!("{} is frozen: {}", handle.display, freeze.reason)))
@@ -175,17 +160,11 @@ fn place(pass: &Pass<'_>, entry: &DataEntry, from: &RemoteRef) -> Result<Place, 
 /// Whether the entry is one that the VaultSecret writes: what it reads would be what it wrote.
 fn is_own(pass: &Pass<'_>, handle: &ConnectionHandle, name: &str) -> bool {
     let Some(own) = &pass.route.handle else { return false };
-    let wanted = location(&handle.remote.base, name);
+    let wanted = source_name::location(&handle.remote.base, name);
     pass.wants
         .iter()
         .filter_map(|want| want.row)
-        .any(|row| location(&own.remote.base, &pass.rows[row].remote_name) == wanted)
-}
-
-/// Two connections can lead to one entry by different folders.
-fn location(base: &str, name: &str) -> String {
-    let separator = if base.ends_with("path=") { "" } else { "/" };
-    format!("{base}{separator}{name}")
+        .any(|row| source_name::location(&own.remote.base, &pass.rows[row].remote_name) == wanted)
 }
 
 /// Says which entries the object reads, so that they are looked at and their changes wake it.

@@ -29,7 +29,7 @@ use crate::api::vault_secret::{Bundle, CreationPolicy, DataFrom, SourceStatus, V
 use crate::source::escrow::escrow_name;
 use crate::source::reference::{Object, SourceKind, Sources, is_object_name};
 
-pub use bundle::{reference, value as bundle_value};
+pub use bundle::{reference, value as bundle_value, version as bundle_version};
 
 /// The keys of a Secret, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub async fn observe<'c>(
     if pass.is_deleting() {
         return Ok(());
     }
-    let selectors = match selectors(pass) {
+    let selectors = match selectors(&pass.vs.spec, &pass.key.name) {
         Ok(selectors) => selectors,
         Err(issue) => {
             refuse(pass, issue);
@@ -96,13 +96,8 @@ pub async fn observe<'c>(
     found.confirm(pass, ctx, permit).await?;
     let selected: BTreeSet<&String> =
         found.members.iter().zip(&selectors).filter(|(_, s)| s.is_some()).flat_map(|(names, _)| names).collect();
-    if selected.len() > data_from::MOST_SECRETS {
-        let text = format!(
-            "dataFrom selects {} Secrets, and a VaultSecret takes {}; select fewer, or make a second VaultSecret",
-            selected.len(),
-            data_from::MOST_SECRETS
-        );
-        refuse(pass, Issue::new(Reason::ValueRefused, text));
+    if let Some(issue) = too_many(selected.len()) {
+        refuse(pass, issue);
         return Ok(());
     }
     found.read(pass, ctx, permit).await?;
@@ -111,13 +106,27 @@ pub async fn observe<'c>(
     Ok(())
 }
 
-/// The selector of each item that has one; what the schema refuses too is refused here.
-fn selectors(pass: &Pass<'_>) -> Result<Vec<Option<Selector>>, Issue> {
-    let spec = &pass.vs.spec;
+/// Why as many Secrets as are selected are not taken.
+#[must_use]
+pub fn too_many(selected: usize) -> Option<Issue> {
+    let most = data_from::MOST_SECRETS;
+    let text = || {
+        format!(
+            "dataFrom selects {selected} Secrets, and a VaultSecret takes {most}; select fewer, or make a second VaultSecret"
+        )
+    };
+    (selected > most).then(|| Issue::new(Reason::ValueRefused, text()))
+}
+
+/// The selector of each item that has one, of the VaultSecret called `own`; what the schema refuses too is refused here.
+///
+/// # Errors
+/// The first item that is wrong.
+pub fn selectors(spec: &VaultSecretSpec, own: &str) -> Result<Vec<Option<Selector>>, Issue> {
     let of = |(item, from): (usize, &DataFrom)| {
         let refused = |text: String| Err(Issue::new(Reason::ValueRefused, format!("dataFrom[{item}]: {text}")));
         match (&from.secret_ref, &from.selector) {
-            (Some(secret), None) if is_own(pass, &secret.name) => {
+            (Some(secret), None) if is_own(spec, own, &secret.name) => {
                 refused(format!("Secret {} is what this VaultSecret writes; name another one", secret.name))
             }
             (Some(_), None) => Ok(None),
@@ -156,10 +165,11 @@ fn no_label(selector: &LabelSelector) -> Option<&str> {
     keys.filter(|key| !label(key)).chain(values.filter(|value| !plain(value))).map(String::as_str).next()
 }
 
-/// Whether a Secret is the target of this very object, or its escrow: what is made of it would come back.
-fn is_own(pass: &Pass<'_>, name: &str) -> bool {
-    let target = pass.vs.spec.creation_policy() != CreationPolicy::None;
-    target && pass.vs.spec.target_name(&pass.key.name) == name || escrow_name(&pass.key.name) == name
+/// Whether a Secret is the target of the very object called `own`, or its escrow: what is made of it would come back.
+#[must_use]
+pub fn is_own(spec: &VaultSecretSpec, own: &str, name: &str) -> bool {
+    let target = spec.creation_policy() != CreationPolicy::None;
+    target && spec.target_name(own) == name || escrow_name(own) == name
 }
 
 /// After a restart, what the status says is what is known.

@@ -1,4 +1,4 @@
-//! Behaviours P1 to P6: what `vaultsecret plan` says is what happens once the manifests are applied, and saying it writes nothing.
+//! Behaviours P1 to P8: what `vaultsecret plan` says is what happens once the manifests are applied, and saying it writes nothing.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -284,6 +284,56 @@ async fn p6_without_rights_it_says_what_it_does_not_know() {
         .await;
     assert_eq!((said.code, said.entry(&synced.entry), said.entry("new")), (0, "unknown", "create"), "{}", said.text());
     assert!(said.text().contains("you may not read the operator's key ring"), "{}", said.text());
+}
+
+/// Whole Secrets: keys that come, change and go, as the manifests have them.
+#[tokio::test]
+async fn p8_whole_secrets_are_known_key_by_key() {
+    let scene = Scene::new("p8").await;
+    let kind = Kind::Kelvin;
+    let remote = scene.remote(kind).await;
+    scene.connect(&remote).await;
+    let spec = json!({"connectionRef": {"name": kind.member()}, "deletionPolicy": "Delete",
+                      "dataFrom": [{"selector": {"matchLabels": {"vault": "push"}}}]});
+    let app = scene.manifest("VaultSecret", "app", json!({"spec": spec}));
+    let (old, newer) = (scene.canary("old"), scene.canary("newer"));
+    let source = |data: Value| {
+        scene.manifest("Secret", "source", json!({"metadata": {"labels": {"vault": "push"}}, "stringData": data}))
+    };
+    let admin = scene.cluster.admin_kubeconfig();
+    let plan = async |source: &Value| scene.plan_as(admin, &[app.clone(), source.clone()], &[]).await;
+
+    let first = source(json!({"same": old, "changed": old, "goes": old}));
+    let said = plan(&first).await;
+    for name in ["same", "changed", "goes"] {
+        assert_eq!((said.code, said.entry(name)), (0, "create"), "{}", said.text());
+    }
+    scene.apply(&first).await;
+    scene.apply_app(&spec).await;
+    let said = plan(&first).await;
+    for name in ["same", "changed", "goes"] {
+        assert_eq!((said.code, said.entry(name)), (0, "unchanged"), "{}", said.text());
+    }
+    let second = source(json!({"same": old, "changed": newer, "new": newer}));
+    let said = plan(&second).await;
+    for (name, action) in [("same", "unchanged"), ("changed", "update"), ("goes", "delete"), ("new", "create")] {
+        assert_eq!((said.code, said.entry(name)), (0, action), "{}", said.text());
+    }
+    assert_eq!(said.named("Secret"), ["update"], "{}", said.text());
+    scene.apply(&second).await;
+    scene.eventually("what goes is gone", async || remote.value("goes").is_none()).await;
+    scene.remote_has(&remote, "new", &newer).await;
+    scene.remote_has(&remote, "changed", &newer).await;
+    assert_eq!(["same", "changed", "new"].map(|name| remote.history(name).len()), [1, 2, 1], "as it was said");
+
+    // Two Secrets with one key.
+    let other = json!({"metadata": {"labels": {"vault": "push"}}, "stringData": {"same": newer}});
+    let other = scene.manifest("Secret", "other", other);
+    let said = scene.plan_as(admin, &[app.clone(), other.clone()], &[]).await;
+    assert!(said.code == 2 && said.text().contains("are both key same here"), "{}", said.text());
+    scene.apply(&other).await;
+    scene.not_ready("app", "NameRefused").await;
+    assert_eq!(remote.entries().len(), 3, "nothing is deleted");
 }
 
 /// What pruning would delete.

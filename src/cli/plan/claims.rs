@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::link::{self, Link};
+use super::whole;
 use super::world::World;
 use crate::api::VaultSecret;
 use crate::api::vault_secret::{DeletionPolicy, VaultSecretSpec};
@@ -36,8 +37,13 @@ type Links = HashMap<ConnectionKey, Option<Link>>;
 /// The entries that a VaultSecret wants, as its spec is to be: what the operator would make of it before it looks at any name or
 /// value. Whatever expands a spec has its place here.
 #[must_use]
-pub fn effective(spec: &VaultSecretSpec) -> &VaultSecretSpec {
-    spec
+pub fn effective<'a>(
+    world: &World,
+    key: &ObjectKey,
+    spec: &'a VaultSecretSpec,
+    link: Option<&Link>,
+) -> whole::Effective<'a> {
+    whole::expand(world, key, spec, link)
 }
 
 /// The uid of a VaultSecret as it would be; made up for one that is not there yet, in the order of the manifests.
@@ -60,12 +66,17 @@ pub fn names(
     spec: &VaultSecretSpec,
     link: &Link,
 ) -> Vec<Option<Result<String, Issue>>> {
+    naming(world, namespace, link, |naming| desired::names(spec, naming))
+}
+
+/// What names through a connection are judged by.
+pub fn naming<T>(world: &World, namespace: &str, link: &Link, judge: impl FnOnce(&Naming<'_>) -> T) -> T {
     let allows = |other: &str| {
         world.namespaces.exists(other)
             && link.allowed.as_ref().is_some_and(|allowed| world.namespaces.allows(allowed, other))
     };
     let prefix = link.prefix.as_deref().map(|template| Prefix { template, namespace, allows: &allows });
-    desired::names(spec, &Naming { rules: &link.rules, prefix, connection: &link.display })
+    judge(&Naming { rules: &link.rules, prefix, connection: &link.display })
 }
 
 impl Claims {
@@ -115,12 +126,14 @@ impl Claims {
             };
             if let Some(link) = link.filter(allows) {
                 let prefix = link.prefix_length(&key.namespace);
-                let names = names(world, &key.namespace, effective(spec), &link).into_iter().flatten();
+                let effective = effective(world, key, spec, Some(&link));
+                let names = names(world, &key.namespace, &effective.spec, &link).into_iter().flatten();
                 let ids = names.filter_map(Result::ok).map(|name| (Arc::clone(&link.base), name));
                 let ids: HashSet<EntryId> = ids.collect();
                 ids.iter().for_each(|id| self.put(id.clone(), claimant(Hold::Named, prefix)));
                 // What the manifests do not speak of goes on as it is.
-                named = world.wanted.contains_key(key).then_some(ids);
+                let is_known = effective.refused.is_none() && effective.incomplete.is_none();
+                named = (is_known && world.wanted.contains_key(key)).then_some(ids);
             }
         }
         let policy = spec.or(live.map(|live| &live.spec)).map(VaultSecretSpec::deletion);

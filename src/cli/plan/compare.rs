@@ -1,9 +1,12 @@
 //! Whether a value is another one than the remote has, where no fingerprint can be made: by what stands in the specs, and by the
 //! versions of sources.
 
+use std::collections::BTreeSet;
+
 use super::judge::Judged;
+use super::whole;
 use super::world::{NEW_VERSION, World};
-use crate::api::vault_secret::DataEntry;
+use crate::api::vault_secret::{Bundle, DataEntry};
 use crate::source::reference::SourceRef;
 use crate::sync::ledger::{EntryState, Row};
 
@@ -22,8 +25,8 @@ pub fn changed(world: &World, judged: &Judged<'_>, keys: &[usize], row: Option<&
     let mut all = Some(false);
     for index in keys {
         let entry = &judged.spec.data[*index];
-        let before = live.spec.data.iter().find(|known| known.key == entry.key)?;
-        match entry_changed(world, judged, live, entry, before, row, keys.len() == 1) {
+        let before = judged.before.as_ref()?.data.iter().find(|known| known.key == entry.key)?;
+        match entry_changed(world, judged, entry, before, row, keys.len() == 1) {
             Some(true) => return Some(true),
             Some(false) => {}
             None => all = None,
@@ -35,7 +38,6 @@ pub fn changed(world: &World, judged: &Judged<'_>, keys: &[usize], row: Option<&
 fn entry_changed(
     world: &World,
     judged: &Judged<'_>,
-    live: &crate::api::VaultSecret,
     entry: &DataEntry,
     before: &DataEntry,
     row: &Row,
@@ -52,7 +54,16 @@ fn entry_changed(
         // Another policy makes no other value; another number does.
         return Some(generate.epoch.unwrap_or(0) != old.epoch.unwrap_or(0));
     }
-    if from != old {
+    if let (Some(bundle), Some(old)) = (&from.bundle, &old.bundle) {
+        let names = |bundle: &Bundle| bundle.members.iter().map(|m| m.name.clone()).collect::<BTreeSet<_>>();
+        let same = bundle == old && alone && row.source_version.is_some();
+        return if names(bundle) != names(old) {
+            Some(true)
+        } else {
+            (same && row.source_version == whole::version(world, &judged.key.namespace, bundle)).then_some(false)
+        };
+    }
+    if from.remote.is_some() || from != old {
         return None;
     }
     if from.sealed.is_some() {
@@ -64,11 +75,16 @@ fn entry_changed(
     }
     // A template makes the same of the same.
     let node = judged.values.templates.of_key(&entry.key)?.ok()?;
-    let same = node.sources().iter().all(|source| {
+    let mut each = node.sources().iter().map(|source| {
         let find = |data: &[DataEntry]| data.iter().find(|e| e.key == *source).cloned();
-        let (Some(now), Some(before)) = (find(&judged.spec.data), find(&live.spec.data)) else { return false };
+        let (Some(now), Some(before)) = (find(&judged.spec.data), find(&judged.before.as_ref()?.data)) else {
+            return None;
+        };
         let is_reference = now.value_from.as_ref().is_some_and(|from| SourceRef::of(from).is_some());
-        !is_reference && entry_changed(world, judged, live, &now, &before, row, false) == Some(false)
+        (!is_reference)
+            .then(|| entry_changed(world, judged, &now, &before, row, false))
+            .flatten()
+            .filter(|changed| !changed)
     });
-    same.then_some(false)
+    each.all(|one| one == Some(false)).then_some(false)
 }

@@ -1,5 +1,6 @@
 //! What would happen to the entries of one VaultSecret.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 use rand::CryptoRng;
@@ -9,8 +10,9 @@ use super::decide::{Wanted, leaves, suspended};
 use super::link::{self, Link, NoLink};
 use super::model::{Action, EntryPlan, Verdict};
 use super::values::{self, About, Lack, Values};
+use super::whole;
 use super::world::World;
-use crate::api::vault_secret::{AdoptionPolicy, VaultSecretSpec};
+use crate::api::vault_secret::{AdoptionPolicy, DataFrom, VaultSecretSpec};
 use crate::api::{Reason, VaultSecret, names};
 use crate::controller::desired::Issue;
 use crate::controller::fields;
@@ -24,8 +26,14 @@ pub struct Judged<'a> {
     pub key: &'a ObjectKey,
     /// Its uid, perhaps made up.
     pub uid: String,
-    /// Its spec.
-    pub spec: &'a VaultSecretSpec,
+    /// Its spec, with an entry for every key of `dataFrom` that is known.
+    pub spec: Cow<'a, VaultSecretSpec>,
+    /// The same of its live version, as the status tells it.
+    pub before: Option<VaultSecretSpec>,
+    /// What `dataFrom` stands for is refused: nothing is written, nothing is deleted, the Secret stays.
+    pub rests: bool,
+    /// Why not every key is known.
+    pub incomplete: Option<String>,
     /// Its live version.
     pub live: Option<&'a VaultSecret>,
     /// Its values.
@@ -42,13 +50,25 @@ pub fn judge<'a, R: CryptoRng + ?Sized>(
     wanted: &'a VaultSecret,
     rng: &mut R,
 ) -> Judged<'a> {
-    let spec = claims::effective(&wanted.spec);
     let live = world.live(key);
     let uid = claims::uid(world, key);
-    let link = link::find(world, &key.namespace, &spec.connection_ref);
+    let link = link::find(world, &key.namespace, &wanted.spec.connection_ref);
+    let effective = claims::effective(world, key, &wanted.spec, link.as_ref().ok());
+    let (spec, incomplete, rests) = (effective.spec, effective.incomplete, effective.refused.is_some());
+    let before = live.map(|live| whole::before(live, link.as_ref().ok()));
     let rules = link.as_ref().ok().map(|link| &link.rules);
-    let values = values::find(world, &About { key, uid: &uid, spec, rules }, rng);
-    let mut judged = Judged { key, uid, spec, live, values, entries: Vec::new() };
+    let values = values::find(world, &About { key, uid: &uid, spec: &spec, rules }, rng);
+    let mut judged = Judged { key, uid, spec, before, rests, incomplete, live, values, entries: Vec::new() };
+    let said = effective.refused.iter().map(Verdict::of).chain(effective.lines);
+    judged.entries.extend(said.map(|verdict| EntryPlan {
+        keys: Vec::new(),
+        connection: None,
+        remote_name: None,
+        verdict,
+    }));
+    if rests {
+        return judged;
+    }
     let asked = Asked::of(wanted, live);
     let matched = match &link {
         Ok(link) => judged.through(world, claims, link, &asked),
@@ -58,7 +78,8 @@ pub fn judge<'a, R: CryptoRng + ?Sized>(
     if let Some(live) = live {
         let leaving =
             live.status.iter().flat_map(|status| &status.entries).filter(|row| !matched.contains(&id_of(row)));
-        let mut leaving: Vec<EntryPlan> = leaving.filter_map(|row| leaves(row, spec, world.now)).collect();
+        let mut leaving: Vec<EntryPlan> =
+            leaving.filter_map(|row| judged.unsure(row).or_else(|| leaves(row, &judged.spec, world.now))).collect();
         if let Some(link) = link.as_ref().ok().filter(|link| link.moved) {
             let left = leaving.iter_mut().filter(|entry| entry.connection.as_ref() == Some(&link.display));
             left.for_each(|entry| {
@@ -66,7 +87,7 @@ pub fn judge<'a, R: CryptoRng + ?Sized>(
                     Verdict::because(Action::Forget, "it stays at the remote that the connection leads to now");
             });
         }
-        if spec.suspended() {
+        if judged.spec.suspended() {
             // Suspended, the keys that went are not written for either.
             leaving.iter_mut().for_each(|entry| entry.verdict = suspended());
         }
@@ -123,7 +144,7 @@ impl Judged<'_> {
 
     /// The entries, through a connection whose rules are known. Returns the rows that are not leaving.
     fn through(&mut self, world: &World, claims: &Claims, link: &Link, asked: &Asked) -> HashSet<RowId> {
-        let names = claims::names(world, &self.key.namespace, self.spec, link);
+        let names = claims::names(world, &self.key.namespace, &self.spec, link);
         let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, name) in names.iter().enumerate() {
             if let Some(Ok(name)) = name {
@@ -193,6 +214,24 @@ impl Judged<'_> {
         kept.filter(|r| r.key.as_deref().is_some_and(|key| keys.contains(key))).map(id_of).collect()
     }
 
+    /// What goes to a remote with every other key of an item of `dataFrom`.
+    fn is_bundled(&self, index: usize) -> bool {
+        let entry = &self.spec.data[index];
+        let of = |from: &DataFrom| from.remote_name.is_some() && from.remote_name == entry.remote_name;
+        self.spec.data_from.iter().any(of)
+    }
+
+    /// A row whose key may come from a Secret that is not known: it does not leave, as far as anybody can tell.
+    fn unsure(&self, row: &Row) -> Option<EntryPlan> {
+        let (why, key) = self.incomplete.as_ref().zip(row.key.as_ref().filter(|_| row.holds()))?;
+        Some(EntryPlan {
+            keys: vec![key.clone()],
+            connection: Some(row.connection.clone()),
+            remote_name: Some(row.remote_name.clone()),
+            verdict: Verdict::because(Action::Unknown, format!("it stays as long as its key may be there; {why}")),
+        })
+    }
+
     /// Keys that go to no remote, when they have no value.
     fn unpushed(&mut self) {
         for (index, entry) in self.spec.data.iter().enumerate().filter(|(_, entry)| !entry.pushes()) {
@@ -219,7 +258,8 @@ impl Judged<'_> {
             return Verdict::of(&Issue::new(Reason::OwnedByAnother, text));
         }
         let lacks = keys.iter().filter_map(|index| self.values.by_index[*index].as_ref().err());
-        let mut unseen = None;
+        let mut unseen = self.incomplete.as_ref().filter(|_| keys.iter().any(|i| self.is_bundled(*i))).cloned();
+        let partial = unseen.is_some();
         for lack in lacks {
             match lack {
                 Lack::Issue(issue) => return Verdict::of(issue),
@@ -253,6 +293,7 @@ impl Judged<'_> {
         let changed = match (&print, recorded) {
             (Some(print), Some(recorded)) => Some(print != recorded),
             (_, None) => Some(true),
+            (None, Some(_)) if partial => None,
             (None, Some(_)) => super::compare::changed(world, self, keys, row),
         };
         let entry = &self.spec.data[keys[0]];
@@ -266,7 +307,7 @@ impl Judged<'_> {
         if let Some(row) = row.as_mut().filter(|row| asked.push && row.is_ours()) {
             row.resend = true;
         }
-        let facts = Wanted { row: row.as_ref(), changed, adoption, link, now: world.now, spec: self.spec };
+        let facts = Wanted { row: row.as_ref(), changed, adoption, link, now: world.now, spec: &self.spec };
         let verdict = facts.verdict();
         let verdict = match claims.left(&link.base, name).filter(|_| verdict.action == Action::Create) {
             Some(left) => after(left, adoption),

@@ -118,7 +118,7 @@ impl Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EntryPlan {
-    /// Keys of `spec.data` that it holds; none of an entry that leaves.
+    /// Keys that it holds; none of an entry that leaves, and of what is said about `spec.dataFrom`.
     pub keys: Vec<String>,
     /// `<kind>/<name>` of the connection; absent for a key that is not pushed.
     #[serde(skip_serializing_if = "Option::is_none")]

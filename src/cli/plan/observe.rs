@@ -1,5 +1,6 @@
 //! What a plan asks of the cluster, with the rights of whoever calls it. Nothing is written: what is sent is sent as a dry run.
 
+mod labels;
 mod rehearse;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
+use super::whole;
 use super::world::{At, Blob, Cluster, Observed, World};
 use crate::api::vault_secret::{ConnectionKind, CreationPolicy, RestartKind, RestartTarget, VaultSecretSpec};
 use crate::api::{ClusterVaultConnection, VaultConnection, VaultSecret, names};
@@ -55,6 +57,7 @@ pub async fn observe(client: &Client, world: &mut World) -> anyhow::Result<()> {
     vault_secrets(client, &spaces, &mut cluster).await?;
     connections(client, &spaces, &mut cluster).await?;
     namespaces(client, world, &mut cluster).await?;
+    labels::all(client, world, &mut cluster).await?;
     let wanted = refers_to(world, &cluster);
     let read = stream::iter(wanted).map(|at| object(client, at)).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
     for one in read {
@@ -207,6 +210,9 @@ fn refers_to(world: &World, cluster: &Cluster) -> BTreeSet<At> {
         }
         let refs = vs.spec.data.iter().filter_map(|e| SourceRef::of(e.value_from.as_ref()?));
         all.extend(refs.map(|of| (of.kind, namespace.clone(), of.name)));
+        all.extend(whole::secrets(world, cluster, key, &vs.spec).iter().map(|name| secret(name)));
+        let sources = vs.spec.data.iter().filter_map(|e| Some(e.remote()?.connection(&vs.spec.connection_ref)));
+        used.extend(sources.map(|of| ConnectionKey::new(of.kind(), &namespace, &of.name)));
         let specs: [Option<&VaultSecretSpec>; 2] = [Some(&vs.spec), live.map(|live| &live.spec)];
         used.extend(
             specs

@@ -33,6 +33,7 @@ fn lines(plan: &Plan) -> Vec<Line<'_>> {
             let what = match (&entry.connection, &entry.remote_name) {
                 (Some(connection), Some(name)) if keys.is_empty() => format!("  entry {name} at {connection}"),
                 (Some(connection), Some(name)) => format!("  entry {name} at {connection}, from {keys}"),
+                _ if keys.is_empty() => "  dataFrom".to_owned(),
                 _ => format!("  key {keys}"),
             };
             line(&entry.verdict, what, &[]);

@@ -95,15 +95,19 @@ fn target(world: &World, judged: &Judged<'_>, name: &str, recorded: Option<&Targ
         .flatten()
         .map(|(key, bytes)| (key.clone(), SecretValue::new(bytes.0.clone())))
         .collect();
+    if judged.incomplete.is_some() {
+        data.unsure.extend(before.keys().filter(|key| !data.known.contains_key(*key)).cloned());
+    }
+    let sure = data.unsure.is_empty() && judged.incomplete.is_none();
     for key in &data.unsure {
         let value = before.get(key).cloned().unwrap_or_else(|| SecretValue::from("?"));
         data.known.insert(key.clone(), value);
     }
     let rivals = rivals(world, judged, name);
-    let desired = desired_of(judged.spec, namespace, &judged.key.name, data.known, rivals);
+    let desired = desired_of(&judged.spec, namespace, &judged.key.name, data.known, rivals);
     let owner = Owner { name: judged.key.name.to_string(), uid: judged.uid.clone() };
     let planned = plan(secret, &desired, &owner);
-    let changes = changes(world, judged, recorded, &desired, secret.map(|_| &before), data.unsure.is_empty());
+    let changes = changes(world, judged, recorded, &desired, secret.map(|_| &before), sure);
     let action = match planned {
         TargetPlan::Invalid { message } | TargetPlan::Conflict { message } => {
             return refused(Reason::TargetConflict, message);
@@ -125,9 +129,7 @@ fn target(world: &World, judged: &Judged<'_>, name: &str, recorded: Option<&Targ
         },
         TargetPlan::Recreate { why, .. } => Verdict::because(Action::Replace, why),
         TargetPlan::Replace(_) | TargetPlan::Merge { .. } => Verdict::plain(Action::Update),
-        TargetPlan::InPlace if !data.unsure.is_empty() => {
-            Verdict::because(Action::Unknown, "updated if a value is another one")
-        }
+        TargetPlan::InPlace if !sure => Verdict::because(Action::Unknown, "updated if a value is another one"),
         TargetPlan::InPlace => Verdict::plain(Action::Unchanged),
     };
     (action, changes)
@@ -136,6 +138,12 @@ fn target(world: &World, judged: &Judged<'_>, name: &str, recorded: Option<&Targ
 /// The values of the Secret, or what it waits for.
 fn gather(judged: &Judged<'_>) -> Result<Data, Verdict> {
     let mut data = Data { known: BTreeMap::new(), unsure: BTreeSet::new() };
+    let said = |action| {
+        judged.entries.iter().any(|e| e.keys.is_empty() && e.connection.is_none() && e.verdict.action == action)
+    };
+    if judged.rests || said(Action::Waits) {
+        return Err(Verdict::because(Action::Waits, "until it is known what dataFrom stands for"));
+    }
     for (entry, value) in judged.spec.data.iter().zip(&judged.values.by_index) {
         match value {
             Ok(value) if entry.projects() => drop(data.known.insert(entry.key.clone(), value.raw.clone())),
@@ -147,7 +155,7 @@ fn gather(judged: &Judged<'_>) -> Result<Data, Verdict> {
             _ => {}
         }
     }
-    let unseen = |key: &str| matches!(judged.values.of(judged.spec, key), Some(Err(Lack::Unseen(_))));
+    let unseen = |key: &str| matches!(judged.values.of(&judged.spec, key), Some(Err(Lack::Unseen(_))));
     let templates = &judged.values.templates;
     let blind: BTreeSet<String> = templates
         .of_target()
@@ -155,7 +163,7 @@ fn gather(judged: &Judged<'_>) -> Result<Data, Verdict> {
         .map(|(name, _)| name.to_owned())
         .collect();
     if blind.is_empty() {
-        let of = |key: &str| judged.values.of(judged.spec, key)?.as_ref().ok().map(|value| value.raw.clone());
+        let of = |key: &str| judged.values.of(&judged.spec, key)?.as_ref().ok().map(|value| value.raw.clone());
         match target_data_of(templates, of) {
             Ok(further) => data.known.extend(further),
             Err(Some(issue)) => return Err(Verdict::of(&issue)),

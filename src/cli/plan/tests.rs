@@ -2,6 +2,7 @@
 
 mod remotes;
 mod targets;
+mod whole;
 
 use clap::{CommandFactory as _, Parser};
 use serde_json::{Value, json};

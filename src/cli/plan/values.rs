@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::CryptoRng;
 
 use super::world::{Gap, Observed, World};
+use super::{readable, whole};
 use crate::api::Reason;
 use crate::api::vault_secret::{DataEntry, EcKey, Generate, SshKeyType, VaultSecretSpec};
 use crate::controller::desired::{Issue, check};
@@ -103,6 +104,12 @@ fn raw(world: &World, about: &About<'_>, entry: &DataEntry, escrow: &Escrow) -> 
     }
     if let Some(text) = from.and_then(|from| from.sealed.as_ref()) {
         return unseal(world, about.key, key, text).map(|value| (value, "sealed".to_owned()));
+    }
+    if let Some(bundle) = from.and_then(|from| from.bundle.as_ref()) {
+        return whole::bundle_value(world, &about.key.namespace, key, bundle);
+    }
+    if let Some(remote) = entry.remote() {
+        return Err(readable::lack(world, about, key, remote));
     }
     if entry.template().is_some() {
         return Err(Lack::Issue(templates::not_yet(key)));

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::read::Document;
 use super::schema::Schemas;
@@ -103,6 +104,8 @@ pub struct Cluster {
     pub unseen: BTreeSet<ConnectionKind>,
     /// Secrets and ConfigMaps that something refers to.
     pub objects: BTreeMap<At, Observed<Blob>>,
+    /// Secrets by name, without what is in them, of namespaces in which a selector looks for some.
+    pub labels: BTreeMap<String, Observed<BTreeMap<String, ObjectMeta>>>,
     /// Workloads that are to be restarted: whether they are there.
     pub workloads: BTreeMap<(String, RestartTarget), Observed<()>>,
     /// What the API server says of a manifest, by kind, namespace and name.

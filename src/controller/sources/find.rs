@@ -63,7 +63,8 @@ impl<'s> Found<'s> {
                     ctx.selected.names(namespace, selector).unwrap_or(listed)
                 }
             };
-            self.members[item] = known.iter().map(ToString::to_string).filter(|name| !is_own(pass, name)).collect();
+            let own = |name: &String| is_own(&pass.vs.spec, &pass.key.name, name);
+            self.members[item] = known.iter().map(ToString::to_string).filter(|name| !own(name)).collect();
         }
         Ok(())
     }
@@ -82,7 +83,8 @@ impl<'s> Found<'s> {
         if gone.is_empty() {
             return Ok(());
         }
-        let asked: BTreeSet<String> = gone.iter().filter(|name| !is_own(pass, name)).cloned().collect();
+        let own = |name: &str| is_own(&pass.vs.spec, &pass.key.name, name);
+        let asked: BTreeSet<String> = gone.iter().filter(|name| !own(name)).cloned().collect();
         if self.selectors.iter().all(Option::is_none) || asked.is_empty() {
             gone.iter().for_each(|name| drop(pass.state.listings.remove(name)));
             return Ok(());

@@ -281,7 +281,7 @@ mod tests {
             (one(json!({"key": "A", "value": "v", "remote_name": "hunter2"})), "did you mean remoteName?"),
             (one(json!({"key": "A", "value": "v", "hunter2": "v"})), "has a field that is not known; it takes"),
             (one(json!({"key": "A", "value": "v", "encoding": "hunter2"})), "must be one of UTF8, Base64"),
-            (json!({"connectionRef": {"name": "c"}, "data": []}), "at least 1 items"),
+            (json!({"connectionRef": {"name": "c"}, "data": []}), "at least one of data and dataFrom"),
             (
                 json!({"connectionRef": {"name": "c"}, "data": [{"key": "A", "value": "a"}, {"key": "A", "value": "b"}]}),
                 "item 1 has the same key",

@@ -96,7 +96,7 @@ async fn d07_names_are_rewritten(kind: Kind) {
     scene.edit("app", json!({"dataFrom": item(&rewrite)})).await;
     synced(&scene, 2).await;
     // A name that the remote does not take comes with one that would do, as in data.
-    refused(regexp("DB_", "a b/"), "NameRefused", &["a b/NAME", "would do"]).await;
+    refused(regexp("DB_", "a b/"), "NameRefused", &["a b/NAME", "set remoteName: "]).await;
     assert_eq!(remote.write_calls(), 2, "nothing was written for any of that");
 }
 

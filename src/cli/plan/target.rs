@@ -48,7 +48,7 @@ pub fn judge(world: &World, judged: &Judged<'_>) -> Shown {
         shown.secrets.push(Named { kind: "Secret", name: name.to_owned(), verdict });
     }
     let leaves = recorded.filter(|t| !t.name.is_empty() && (t.name != name || policy == CreationPolicy::None));
-    if let Some(old) = leaves {
+    if let Some(old) = leaves.filter(|_| !judged.rests) {
         let owned = judged.live.is_none_or(|live| live.spec.creation_policy() == CreationPolicy::Owner);
         let verdict = if owned {
             Verdict::because(Action::Delete, "it is not the target any more")

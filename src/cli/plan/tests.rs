@@ -265,7 +265,7 @@ fn names_values_templates_and_policies_are_judged_without_a_cluster() {
     let source = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "source"}, "data": {"k": "/w=="}});
     let password = json!({"password": {"length": 200, "symbols": 0, "digits": 0, "allowRepeat": false}});
     for (entry, part) in [
-        (inline("A", "UPPER_CASE", "hunter2"), "set remoteName: upper-case"),
+        (inline("A", "UPPER_CASE", "hunter2"), "set remoteName: upper-case ("),
         (inline("A", "a", &"x".repeat(65_000)), "Kelvin takes 64000"),
         (from_secret("A", "a"), "not UTF-8 text"),
         (json!({"key": "A", "remoteName": "a", "valueFrom": {"template": "{{ hunter2"}}), "TemplateError"),

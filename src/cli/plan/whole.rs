@@ -190,7 +190,11 @@ fn members(
     spec.data_from.iter().zip(selectors).map(of).collect()
 }
 
-/// Whether a field of a live object stays when a manifest without it is applied: what nobody but appliers wrote goes.
+/// What `kubectl apply` remembers by.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Whether a field of a live object stays when a manifest without it is applied: what nobody but appliers wrote goes. What came by
+/// `stringData` is under no name that an applier would look for, and stays.
 fn stays(meta: &ObjectMeta, path: &[&str], name: &str) -> bool {
     let field = format!("f:{name}");
     let mut owners = meta.managed_fields.iter().flatten().filter(|owner| {
@@ -198,8 +202,13 @@ fn stays(meta: &ObjectMeta, path: &[&str], name: &str) -> bool {
         let at = path.iter().try_fold(fields, |at, part| Some(at?.get(part))).flatten();
         at.is_some_and(|at| at.get(&field).is_some())
     });
+    let last = meta.annotations.as_ref().and_then(|all| all.get(LAST_APPLIED));
+    let last: Option<serde_json::Value> = last.and_then(|text| serde_json::from_str(text).ok());
+    let place = path.iter().try_fold(last.as_ref(), |at, part| Some(at?.get(part.trim_start_matches("f:"))));
+    let remembered = place.flatten().is_some_and(|place| place.get(name).is_some());
     let applies = |owner: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry| {
-        owner.operation.as_deref() == Some("Apply") || owner.manager.as_deref() == Some("kubectl-client-side-apply")
+        owner.operation.as_deref() == Some("Apply")
+            || remembered && owner.manager.as_deref() == Some("kubectl-client-side-apply")
     };
     match owners.next() {
         Some(first) => !applies(first) || !owners.all(applies),

@@ -130,19 +130,25 @@ fn selected_secrets_are_those_of_the_manifests_and_of_the_cluster() {
 
 #[test]
 fn a_key_that_goes_from_a_manifest_goes_if_nobody_else_wrote_it() {
-    for (manager, wanted) in [("kubectl-client-side-apply", Action::Delete), ("controller", Action::Unchanged)] {
+    for (manager, field, wanted) in [
+        ("kubectl-client-side-apply", "data", Action::Delete),
+        ("kubectl-client-side-apply", "stringData", Action::Unchanged),
+        ("controller", "data", Action::Unchanged),
+    ] {
         let source = declared("source", json!({"a": "hunter2"}));
         let world = with_cluster(&[connection(), token(), source, named()], |cluster| {
             put_synced(cluster, &named(), &["a", "b"]);
             let owner = json!({"manager": manager, "operation": "Update", "fieldsType": "FieldsV1",
                                "fieldsV1": {"f:data": {"f:a": {}, "f:b": {}}}});
-            let secret = json!({"metadata": {"name": "source", "resourceVersion": "7", "managedFields": [owner]},
+            let last = json!({field: {"a": "", "b": ""}}).to_string();
+            let last = json!({"kubectl.kubernetes.io/last-applied-configuration": last});
+            let secret = json!({"metadata": {"name": "source", "resourceVersion": "7", "managedFields": [owner], "annotations": last},
                                 "stringData": {"a": "hunter2", "b": "hunter2"}});
             let secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(secret).unwrap();
             let at = (SourceKind::Secret, "shop".to_owned(), "source".to_owned());
             cluster.objects.insert(at, Observed::Here(Blob::from(secret)));
         });
-        assert_eq!(actions(&world), pairs(&[("a", Action::Unchanged), ("b", wanted)]), "{manager}");
+        assert_eq!(actions(&world), pairs(&[("a", Action::Unchanged), ("b", wanted)]), "{manager} {field}");
     }
 }
 

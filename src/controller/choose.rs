@@ -125,6 +125,9 @@ fn choose_wanted(
     let source_held = fields::wants_of(pass, index).any(|want| pass.wants[want].held);
     let content =
         values.map(|values| fields::content(pass, index, values)).filter(|found| found.is_ok() || !source_held);
+    // While it is not known which keys there are, what an entry lacks for that is no change of it.
+    let unsure = pass.sources.incomplete && fields::may_lack_keys(pass, index, content.as_ref());
+    let (source_held, content) = (source_held || unsure, content.filter(|_| !unsure));
     let mut written = Vec::new();
     let (fingerprint, value, version) = match content {
         Some(Err(issue)) => {

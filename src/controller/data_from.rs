@@ -102,7 +102,10 @@ pub fn expand(spec: &VaultSecretSpec, sources: &[Source<'_>], remote: Option<Rem
         }
     }
     collisions::keys(&expansion.data, &origins, spec.data.len())?;
-    collisions::names(&expansion.data, &origins, spec.data.len(), remote)?;
+    // Without a remote it is not known what becomes one name there.
+    if remote.is_some() {
+        collisions::names(&expansion.data, &origins, spec.data.len(), remote)?;
+    }
     Ok(expansion)
 }
 

@@ -262,12 +262,12 @@ impl Entries {
             .count()
     }
 
-    /// Whether any row names an entry of a remote, ours or claimed.
+    /// Whether any entry of a remote is ours. A claim is none yet: an entry that came of it after all is met by the next create.
     #[must_use]
-    pub fn any_held(&self, remote: &str) -> bool {
-        let mut held = false;
-        self.for_each(remote, |_, claim, _| held |= claim.claimant.hold > Hold::Named);
-        held
+    pub fn any_ours(&self, remote: &str) -> bool {
+        let mut ours = false;
+        self.for_each(remote, |_, claim, _| ours |= claim.claimant.hold == Hold::Ours);
+        ours
     }
 
     /// Looks at every claim on entries of a remote, with what we know of our own writes.

@@ -112,6 +112,15 @@ pub fn gone(row: &Row, content: &Content) -> Vec<String> {
     row.fields.iter().filter(|field| !content.fields.contains(field)).cloned().collect()
 }
 
+/// Whether a row's content may be other than it seems while not every key is known: it is made of others by a template, or has
+/// fewer fields than it had.
+#[must_use]
+pub fn may_lack_keys(pass: &Pass<'_>, row: usize, content: Option<&Result<Content, Issue>>) -> bool {
+    let templated = wants_of(pass, row).any(|want| pass.entry(&pass.wants[want]).template().is_some());
+    let loses = || matches!(content, Some(Ok(content)) if !gone(&pass.rows[row], content).is_empty());
+    content.is_some() && (templated || loses())
+}
+
 /// Notes what a write may put there; what was noted before may be there still.
 pub fn intend(row: &mut Row, fields: &[String]) {
     if !fields.is_empty() {

@@ -137,6 +137,10 @@ fn place(pass: &Pass<'_>, entry: &DataEntry, from: &RemoteRef) -> Result<Place, 
             problem.unwrap_or_else(|| (Issue::new(Reason::ConnectionMissing, reference.display()), false));
         return Err(Nowhere { passing, ..refused(issue.reason, issue.message) });
     };
+    if route.behind {
+        let text = format!("{} is being read", handle.display);
+        return Err(Nowhere { passing: true, ..refused(Reason::ConnectionNotReady, text) });
+    }
     let allows = |other: &str| route.allows(pass.ctx, other);
     let prefix =
         handle.prefix.as_deref().map(|template| Prefix { template, namespace: &pass.key.namespace, allows: &allows });

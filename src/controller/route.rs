@@ -27,6 +27,8 @@ pub struct Route {
     pub handle: Option<Arc<ConnectionHandle>>,
     /// Why nothing may be written.
     pub problem: Option<Problem>,
+    /// The connection was edited, and has not been read since: whom it allows may be another by now.
+    pub behind: bool,
 }
 
 impl Route {
@@ -50,7 +52,11 @@ impl Route {
     pub fn through(ctx: &Context, object: &ObjectKey, reference: &ConnectionRef) -> Self {
         let key = ConnectionKey::new(reference.kind(), &object.namespace, &reference.name);
         let display = key.display();
-        let without = |issue, passing| Self { handle: None, problem: Some(Problem { issue, passing, always: true }) };
+        let without = |issue, passing| Self {
+            handle: None,
+            problem: Some(Problem { issue, passing, always: true }),
+            behind: false,
+        };
         if key.kind == ConnectionKind::ClusterVaultConnection && !ctx.settings.is_cluster_wide() {
             let text =
                 format!("{display}: the operator works in a list of namespaces only, without ClusterVaultConnections");
@@ -87,7 +93,7 @@ impl Route {
                 always: false,
             })
         };
-        Self { handle: Some(handle), problem }
+        Self { behind: handle.generation != generation, handle: Some(handle), problem }
     }
 
     /// Whether the connection allows another namespace, which exists.

@@ -93,7 +93,10 @@ pub async fn observe<'c>(
     recall(pass);
     let mut found = find::Found::new(pass, &selectors);
     found.select(pass, ctx, permit).await?;
-    found.confirm(pass, ctx, permit).await?;
+    if let Some(issue) = found.confirm(pass, ctx, permit).await? {
+        refuse(pass, issue);
+        return Ok(());
+    }
     let selected: BTreeSet<&String> =
         found.members.iter().zip(&selectors).filter(|(_, s)| s.is_some()).flat_map(|(names, _)| names).collect();
     if let Some(issue) = too_many(selected.len()) {
@@ -102,8 +105,7 @@ pub async fn observe<'c>(
     }
     found.read(pass, ctx, permit).await?;
     let find::Found { members, missing, .. } = found;
-    expand(pass, &members, &missing);
-    Ok(())
+    expand(pass, &members, &missing).await
 }
 
 /// Why as many Secrets as are selected are not taken.
@@ -181,7 +183,8 @@ fn recall(pass: &mut Pass<'_>) {
     let listing = |source: &SourceStatus| Listing {
         version: source.resource_version.clone(),
         keys: source.keys.clone(),
-        wanted_by: Some(status.observed_generation.unwrap_or(-1)),
+        // Without a version they were not known to be all, and are not now.
+        wanted_by: status.observed_generation.filter(|_| !source.resource_version.is_empty()).or(Some(-1)),
     };
     pass.state.listings = status.sources.iter().map(|source| (source.name.clone(), listing(source))).collect();
 }
@@ -197,38 +200,54 @@ fn refuse(pass: &mut Pass<'_>, issue: Issue) {
     }
 }
 
-fn expand(pass: &mut Pass<'_>, members: &Members, missing: &BTreeMap<String, String>) {
+async fn expand(pass: &mut Pass<'_>, members: &Members, missing: &BTreeMap<String, String>) -> Result<(), ReadError> {
     let listings = &pass.state.listings;
+    let generation = pass.vs.metadata.generation;
+    let is_whole = |listing: &Listing| listing.wanted_by.is_none_or(|wanted_by| Some(wanted_by) == generation);
     let with_item = || members.iter().enumerate().flat_map(|(item, names)| names.iter().map(move |name| (item, name)));
     let mut told = BTreeSet::new();
     for (item, name) in with_item() {
         let Some(why) = missing.get(name).filter(|_| told.insert(name)) else { continue };
         let text = format!("dataFrom[{item}]: {why}; what came from it stays as it is");
         pass.sources.issues.push(Issue::new(Reason::SourceMissing, text));
-        pass.sources.incomplete |= !listings.contains_key(name);
+        pass.sources.incomplete |= !listings.get(name).is_some_and(is_whole);
     }
-    let sources: Vec<Source<'_>> = with_item()
-        .filter_map(|(item, secret)| Some(Source { item, secret, keys: &listings.get(secret)?.keys }))
+    let known: Vec<(usize, String, Vec<String>)> = with_item()
+        .filter_map(|(item, secret)| Some((item, secret.clone(), listings.get(secret)?.keys.clone())))
         .collect();
-    let handle = pass.route.handle.clone();
-    let remote = handle.as_ref().map(|handle| Remote { rules: &handle.rules, connection: &handle.display });
-    let expansion = match data_from::expand(&pass.vs.spec, &sources, remote) {
+    let names: BTreeSet<String> = known.iter().map(|(_, secret, _)| secret.clone()).collect();
+    let (spec, handle) = (Arc::new(pass.vs.spec.clone()), pass.route.handle.clone());
+    let written = Arc::clone(&spec);
+    // Hundreds of names by templates of somebody else's are work that no other object should wait for.
+    let expanding = tokio::task::spawn_blocking(move || {
+        let sources: Vec<Source<'_>> =
+            known.iter().map(|(item, secret, keys)| Source { item: *item, secret, keys }).collect();
+        let remote = handle.as_ref().map(|handle| Remote { rules: &handle.rules, connection: &handle.display });
+        data_from::expand(&spec, &sources, remote)
+    });
+    let expansion = match expanding.await.map_err(|_| ReadError::Api("dataFrom could not be worked out".to_owned()))? {
         Ok(expansion) => expansion,
-        Err(issue) => return refuse(pass, issue),
+        Err(issue) => {
+            refuse(pass, issue);
+            return Ok(());
+        }
     };
-    let names: BTreeSet<String> = sources.iter().map(|source| source.secret.to_owned()).collect();
+    let listings = &pass.state.listings;
     let record = |name: &String| {
         let keys = expansion.keys.get(name).map(|keys| keys.iter().cloned().collect()).unwrap_or_default();
-        Some(SourceStatus { name: name.clone(), resource_version: listings.get(name)?.version.clone(), keys })
+        // Keys that may not be all are not to pass for all after a restart.
+        let resource_version = Some(listings.get(name)?).filter(|of| is_whole(of)).map(|of| of.version.clone());
+        Some(SourceStatus { name: name.clone(), resource_version: resource_version.unwrap_or_default(), keys })
     };
     pass.sources.recorded = Some(names.iter().filter_map(record).collect());
     pass.state.listings.retain(|name, _| names.contains(name));
     let mut vs = (*pass.vs).clone();
-    pass.sources.written = Some(Arc::new(vs.spec.clone()));
+    pass.sources.written = Some(written);
     vs.spec.data = expansion.data;
     pass.vs = Arc::new(vs);
     pass.templates = templates::judged(&pass.vs);
     pass.register_refs(&BTreeSet::new());
+    Ok(())
 }
 
 /// A Secret is another one now than its keys were taken from: half of this and half of that is no set.

@@ -40,7 +40,7 @@ pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
         let (holders, base) = (Arc::clone(&ctx), Arc::clone(&remote.base));
         let users = Users {
             named,
-            holds: Box::new(move || holders.entries.any_held(&base)),
+            holds: Box::new(move || holders.entries.any_ours(&base)),
             reads_only: Box::new(move || super::readable::only_reads(&asked, &of)),
         };
         remote.run(users, move |event| heard(&ctx, &seen, event)).await;

@@ -12,6 +12,7 @@ mod cluster;
 mod counterexamples;
 mod counterexamples_leaving;
 mod datafrom;
+mod datafrom_away;
 mod datafrom_refused;
 mod deletion;
 mod generated;

@@ -101,7 +101,9 @@ impl Pass<'_> {
     /// Why a key is refused whatever the values are. A template that is refused gives no value, and its entry stays.
     fn refusal(&self, index: usize) -> Option<Issue> {
         let entry = &self.vs.spec.data[index];
-        desired::check(entry).or_else(|| templates::refusal(&self.templates, entry))
+        // Of a whole Secret some keys may be of no use.
+        let written = self.sources.written.as_ref().is_none_or(|spec| index < spec.data.len());
+        desired::check(entry).or_else(|| templates::refusal(&self.templates, entry).filter(|_| written))
     }
 
     /// The row of an entry; made when there is none.

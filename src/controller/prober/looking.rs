@@ -128,7 +128,10 @@ impl RemoteHandle {
 
     /// Notes whether the credential may read values. Returns whether that is news.
     pub fn learn_reading(&self, may: bool) -> bool {
-        self.lock().reads_values.replace(may) != Some(may)
+        let mut state = self.lock();
+        // Of several entries some may be barred: that is said where they are wanted.
+        let may = may || state.reads_values == Some(true);
+        state.reads_values.replace(may) != Some(may)
     }
 
     /// Whether the credential may read values; `None` when nobody has tried.

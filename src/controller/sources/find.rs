@@ -9,8 +9,10 @@ use kube::core::Selector;
 use tokio::sync::SemaphorePermit;
 
 use super::{Listing, Members, is_own};
+use crate::api::Reason;
 use crate::api::names;
 use crate::controller::context::Context;
+use crate::controller::desired::Issue;
 use crate::controller::pass::Pass;
 use crate::controller::reconcile::take_permit;
 use crate::controller::refs::{Known, Ref};
@@ -76,18 +78,27 @@ impl<'s> Found<'s> {
         pass: &mut Pass<'_>,
         ctx: &'c Context,
         permit: &mut Option<SemaphorePermit<'c>>,
-    ) -> Result<(), ReadError> {
+    ) -> Result<Option<Issue>, ReadError> {
         let known = self.all();
         let gone: BTreeSet<String> =
             pass.state.listings.keys().filter(|name| !known.contains(*name)).cloned().collect();
         if gone.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let own = |name: &str| is_own(&pass.vs.spec, &pass.key.name, name);
+        if self.selectors.iter().any(Option::is_some)
+            && let Some(name) = gone.iter().find(|name| own(name))
+        {
+            // Not left out by anybody: its entries must not leave for a slip in the target's name.
+            let text = format!(
+                "Secret {name} was a source of dataFrom and is what this VaultSecret writes now; name another target"
+            );
+            return Ok(Some(Issue::new(Reason::ValueRefused, text)));
+        }
         let asked: BTreeSet<String> = gone.iter().filter(|name| !own(name)).cloned().collect();
         if self.selectors.iter().all(Option::is_none) || asked.is_empty() {
             gone.iter().for_each(|name| drop(pass.state.listings.remove(name)));
-            return Ok(());
+            return Ok(None);
         }
         take_permit(ctx, permit).await;
         for (name, read) in get_all(pass, &asked).await? {
@@ -103,7 +114,7 @@ impl<'s> Found<'s> {
             }
         }
         pass.state.listings.retain(|name, _| !gone.contains(name) || asked.contains(name));
-        Ok(())
+        Ok(None)
     }
 
     /// Reads those of which it is not known which keys they have.
@@ -194,9 +205,8 @@ impl<'s> Found<'s> {
     /// It cannot be read, so what is known of it holds.
     fn keep(&mut self, pass: &mut Pass<'_>, name: &str, error: &SourceError) {
         if !self.all().contains(name) {
-            // It was selected; by which of them does not matter to what stays.
-            let selecting = self.members.iter_mut().zip(self.selectors).find(|(_, selector)| selector.is_some());
-            if let Some((names, _)) = selecting {
+            // It was selected, by which of them is not known: by all, which comes to the same or is refused as a collision.
+            for (names, _) in self.members.iter_mut().zip(self.selectors).filter(|(_, selector)| selector.is_some()) {
                 names.insert(name.to_owned());
             }
         }

@@ -15,6 +15,7 @@ mod datafrom;
 mod datafrom_away;
 mod datafrom_refused;
 mod deletion;
+mod documented;
 mod generated;
 mod http;
 mod inputs;

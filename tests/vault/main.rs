@@ -9,6 +9,7 @@ mod auth;
 mod bao;
 mod claims;
 mod deletion;
+mod documented;
 mod drift;
 mod fields;
 mod proxy;

@@ -19,6 +19,7 @@ use common::{Kind, Remote, Scene, api, entry};
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{DynamicObject, ListParams, PostParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
+use vaultsecret_operator::api::names;
 
 const ANSWERS_IN: Duration = Duration::from_millis(20);
 
@@ -165,7 +166,9 @@ async fn floor(objects: usize) -> Duration {
         let owner = json!([{"apiVersion": "vaultsecret.dev/v1alpha1", "kind": "VaultSecret", "name": name,
                             "uid": app["metadata"]["uid"], "controller": true}]);
         let target = json!({"apiVersion": "v1", "kind": "Secret", "data": {"VALUE": source.data["data"]["value"]},
-                            "metadata": {"name": name, "namespace": scene.namespace, "ownerReferences": owner}});
+                            "metadata": {"name": name, "namespace": scene.namespace, "ownerReferences": owner,
+                                "labels": {names::MANAGED_BY: names::OPERATOR, names::ROLE: "target"},
+                                "annotations": {names::MADE_FOR: format!("{}/{name}", scene.namespace)}}});
         secrets.create(&PostParams::default(), &serde_json::from_value(target).unwrap()).await.unwrap();
         let row = json!({"connection": "VaultConnection/dreadnode", "remoteName": remote_name, "key": "VALUE", "state": "InSync",
                          "attempt": {"number": 1}, "remoteId": answer["id"], "remoteVersion": answer["updated_at"]});

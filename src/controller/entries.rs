@@ -52,6 +52,8 @@ pub struct Claim {
     pub expects: Option<Expects>,
     /// When this process read the row as it now is.
     pub read_at: Timestamp,
+    /// No key wants the entry any more.
+    pub leaving: bool,
     /// A write of ours may still land until then: the entry is held that long even if its VaultSecret is gone.
     pub lingers_until: Option<Timestamp>,
 }
@@ -262,12 +264,16 @@ impl Entries {
             .count()
     }
 
-    /// Whether any entry of a remote is ours. A claim is none yet: an entry that came of it after all is met by the next create.
+    /// Whether something would be lost if a remote were thought empty: an entry of ours, or one that may have come of a claim that is
+    /// leaving. Of any other claim the next create finds out.
     #[must_use]
-    pub fn any_ours(&self, remote: &str) -> bool {
-        let mut ours = false;
-        self.for_each(remote, |_, claim, _| ours |= claim.claimant.hold == Hold::Ours);
-        ours
+    pub fn any_at_stake(&self, remote: &str) -> bool {
+        let mut found = false;
+        self.for_each(remote, |_, claim, _| {
+            let hold = claim.claimant.hold;
+            found |= hold == Hold::Ours || (hold == Hold::Claimed && claim.leaving);
+        });
+        found
     }
 
     /// Looks at every claim on entries of a remote, with what we know of our own writes.
@@ -325,6 +331,28 @@ impl State {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+
+    /// What an empty list that may be none would take away.
+    #[test]
+    fn a_claim_is_at_stake_when_it_leaves() {
+        let at_stake = |hold, leaving| {
+            let entries = Entries::default();
+            let claim = Claim {
+                entry: EntryId { remote: "remote".into(), name: "a".into() },
+                claimant: Claimant { created: None, uid: "u".into(), name: "ns/app".into(), hold, prefix: 0 },
+                connection: "VaultConnection/c".into(),
+                expects: None,
+                read_at: Timestamp::UNIX_EPOCH,
+                leaving,
+                lingers_until: None,
+            };
+            let _ = entries.set(&ObjectKey { namespace: "ns".into(), name: "app".into() }, vec![claim]);
+            assert!(!entries.any_at_stake("another"));
+            entries.any_at_stake("remote")
+        };
+        assert!(at_stake(Hold::Ours, false) && at_stake(Hold::Ours, true) && at_stake(Hold::Claimed, true));
+        assert!(!at_stake(Hold::Claimed, false) && !at_stake(Hold::Named, false));
+    }
 
     /// A list that comes between the answers of a pass and its end must not overlook that everything is gone.
     #[test]

@@ -181,6 +181,7 @@ fn ledger_claim(ctx: &Context, vs: &VaultSecret, row: &Row, now: jiff::Timestamp
         // The first list after a start is judged by this: a freeze must not be missed.
         expects: pass::expects(row, behind.signal),
         read_at: now,
+        leaving: row.key.is_none(),
         lingers_until: row.unsettled_since().map(|since| after(since, behind.settle)),
     })
 }

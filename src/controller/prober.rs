@@ -86,6 +86,21 @@ struct State {
     told_unreadable: bool,
 }
 
+impl State {
+    /// The remote answered as it should. Returns whether that is news.
+    fn went_well(&mut self, now: Timestamp) -> bool {
+        self.failures = 0;
+        self.last_good = Some(now);
+        self.told_stale = false;
+        let news = self.health != ProbeHealth::Good;
+        if news {
+            self.health = ProbeHealth::Good;
+            self.recovered_at = Some(now);
+        }
+        news
+    }
+}
+
 /// The remote behind one budget identity.
 pub struct RemoteHandle {
     /// The remote, without any credential: provider, URL and account. The first half of an entry's identity.

@@ -59,7 +59,7 @@ impl Pass<'_> {
         }
         let mut object = (*self.vs).clone();
         if let Some(written) = &self.sources.written {
-            object.spec = (**written).clone();
+            object.spec = written.spec.clone();
         }
         object.status = Some(status);
         let params = PostParams { field_manager: Some(names::OPERATOR.to_owned()), ..PostParams::default() };

@@ -24,8 +24,8 @@ use super::pass::Pass;
 use super::refs::{Known, Ref};
 use super::templates;
 use super::values::ReadError;
-use crate::api::Reason;
 use crate::api::vault_secret::{Bundle, CreationPolicy, DataFrom, SourceStatus, VaultSecretSpec};
+use crate::api::{Reason, VaultSecret};
 use crate::source::escrow::escrow_name;
 use crate::source::reference::{Object, SourceKind, Sources, is_object_name};
 
@@ -45,8 +45,8 @@ pub struct Listing {
 /// What a pass knows of `spec.dataFrom`.
 #[derive(Debug, Default)]
 pub struct Observed {
-    /// The spec as it was written: that of the pass has an entry for every key.
-    pub written: Option<Arc<VaultSecretSpec>>,
+    /// The object with its spec as it was written: that of the pass has an entry for every key.
+    pub written: Option<Arc<VaultSecret>>,
     /// What the status is to say of the Secrets; `None`: as before.
     pub recorded: Option<Vec<SourceStatus>>,
     /// The Secrets that were read in this pass.
@@ -216,14 +216,14 @@ async fn expand(pass: &mut Pass<'_>, members: &Members, missing: &BTreeMap<Strin
         .filter_map(|(item, secret)| Some((item, secret.clone(), listings.get(secret)?.keys.clone())))
         .collect();
     let names: BTreeSet<String> = known.iter().map(|(_, secret, _)| secret.clone()).collect();
-    let (spec, handle) = (Arc::new(pass.vs.spec.clone()), pass.route.handle.clone());
-    let written = Arc::clone(&spec);
+    let (written, handle) = (Arc::clone(&pass.vs), pass.route.handle.clone());
+    let vs = Arc::clone(&written);
     // Hundreds of names by templates of somebody else's are work that no other object should wait for.
     let expanding = tokio::task::spawn_blocking(move || {
         let sources: Vec<Source<'_>> =
             known.iter().map(|(item, secret, keys)| Source { item: *item, secret, keys }).collect();
         let remote = handle.as_ref().map(|handle| Remote { rules: &handle.rules, connection: &handle.display });
-        data_from::expand(&spec, &sources, remote)
+        data_from::expand(&vs.spec, &sources, remote)
     });
     let expansion = match expanding.await.map_err(|_| ReadError::Api("dataFrom could not be worked out".to_owned()))? {
         Ok(expansion) => expansion,
@@ -241,7 +241,7 @@ async fn expand(pass: &mut Pass<'_>, members: &Members, missing: &BTreeMap<Strin
     };
     pass.sources.recorded = Some(names.iter().filter_map(record).collect());
     pass.state.listings.retain(|name, _| names.contains(name));
-    let mut vs = (*pass.vs).clone();
+    let mut vs = (*written).clone();
     pass.sources.written = Some(written);
     vs.spec.data = expansion.data;
     pass.vs = Arc::new(vs);

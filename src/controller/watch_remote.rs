@@ -40,7 +40,7 @@ pub fn start(ctx: &Arc<Context>, remote: &Arc<RemoteHandle>) {
         let (holders, base) = (Arc::clone(&ctx), Arc::clone(&remote.base));
         let users = Users {
             named,
-            holds: Box::new(move || holders.entries.any_ours(&base)),
+            holds: Box::new(move || holders.entries.any_at_stake(&base)),
             reads_only: Box::new(move || super::readable::only_reads(&asked, &of)),
         };
         remote.run(users, move |event| heard(&ctx, &seen, event)).await;
@@ -289,6 +289,7 @@ mod tests {
                 connection: "VaultConnection/c".into(),
                 expects: expects(row, signal),
                 read_at: at(50),
+                leaving: false,
                 lingers_until: None,
             };
             count(&mut tally, &snapshot, &claim, &Trace::default(), &mut HashSet::new());

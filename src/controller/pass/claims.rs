@@ -59,6 +59,7 @@ impl Pass<'_> {
                 expects: expects(row, handle.remote.client().drift_signal())
                     .or_else(|| (not_updated && row.state == EntryState::Failed).then_some(Expects::Foreign)),
                 read_at,
+                leaving: row.key.is_none(),
                 lingers_until: lingers(row).map(|since| after(since, settle)),
             });
         }
@@ -146,6 +147,7 @@ pub fn wanted_claims(ctx: &Context, vs: &VaultSecret, now: Timestamp) -> Vec<Cla
         connection: Arc::clone(&handle.display),
         expects: None,
         read_at: now,
+        leaving: false,
         lingers_until: None,
     };
     names.map(claim).collect()

@@ -102,7 +102,7 @@ impl Pass<'_> {
     fn refusal(&self, index: usize) -> Option<Issue> {
         let entry = &self.vs.spec.data[index];
         // Of a whole Secret some keys may be of no use.
-        let written = self.sources.written.as_ref().is_none_or(|spec| index < spec.data.len());
+        let written = self.sources.written.as_ref().is_none_or(|vs| index < vs.spec.data.len());
         desired::check(entry).or_else(|| templates::refusal(&self.templates, entry).filter(|_| written))
     }
 

@@ -160,15 +160,8 @@ impl RemoteHandle {
 
     fn went_well(&self, now: Timestamp, on: &impl Fn(Event)) {
         let mut state = self.lock();
-        state.failures = 0;
         state.retry_at = None;
-        state.last_good = Some(now);
-        state.told_stale = false;
-        let changed = state.health != ProbeHealth::Good;
-        if changed {
-            state.health = ProbeHealth::Good;
-            state.recovered_at = Some(now);
-        }
+        let changed = state.went_well(now);
         drop(state);
         if changed {
             on(Event::Changed);

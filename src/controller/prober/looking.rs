@@ -91,14 +91,7 @@ impl RemoteHandle {
             }
             return;
         }
-        state.last_good = Some(now);
-        state.told_stale = false;
-        state.failures = 0;
-        let changed = state.health != ProbeHealth::Good;
-        if changed {
-            state.health = ProbeHealth::Good;
-            state.recovered_at = Some(now);
-        }
+        let changed = state.went_well(now);
         drop(state);
         if changed {
             on(Event::Changed);

@@ -1,6 +1,7 @@
 //! How requests are authorised: static headers, or a token that is had by a login. One renewal and one retry after a token
 //! was refused.
 
+mod flight;
 mod keycloak;
 mod tokens;
 mod vault;

@@ -1,13 +1,12 @@
 //! Tokens that are had by a login. One token a client, renewed by one caller while the others wait for it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use tokio::sync::Mutex;
 
 use super::Ticket;
+use super::flight::{Flight, Held};
 use crate::remote::client::{Answer, Http, Request};
 use crate::remote::{CallError, status};
 use crate::value::SecretValue;
@@ -40,17 +39,7 @@ pub(crate) struct Tokens {
     grant: Box<dyn Grant>,
     /// Where the logins go, if that is another host than that of the calls.
     elsewhere: Option<Http>,
-    /// How many logins have ended, to tell those who waited for one from those who came after it.
-    ended: AtomicU64,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    token: Option<Token>,
-    serial: u64,
-    /// How the last login ended, if it failed.
-    failure: Option<CallError>,
+    flight: Flight<Token>,
 }
 
 struct Token {
@@ -68,46 +57,17 @@ struct Refresh {
 
 impl Tokens {
     pub(crate) fn new(grant: Box<dyn Grant>, elsewhere: Option<Http>) -> Self {
-        Self { grant, elsewhere, ended: AtomicU64::new(0), state: Mutex::new(State::default()) }
+        Self { grant, elsewhere, flight: Flight::new() }
     }
 
     /// The token to use now. `refused` is the serial of a token that was answered with 401.
     pub(super) async fn ticket(&self, http: &Http, refused: Option<u64>) -> Result<Ticket, CallError> {
         let http = self.elsewhere.as_ref().unwrap_or(http);
-        let ended_before = self.ended.load(Ordering::Acquire);
-        let mut state = self.state.lock().await;
-        if refused.is_some() && state.token.as_ref().map(|token| token.serial) == refused {
-            // Not refreshed but logged in anew: a session that was ended takes its refresh token with it.
-            state.token = None;
-        }
-        if let Some(token) = &state.token
-            && Instant::now() < token.renew_at
-        {
-            return Ok(token.ticket());
-        }
-        // Who waited here while another's login failed shares its failure: ten waiting calls must not try a wrong
-        // password ten times.
-        if let Some(failure) = &state.failure
-            && self.ended.load(Ordering::Acquire) != ended_before
-        {
-            return Err(failure.clone());
-        }
-        let refresh = state.token.take().and_then(|token| token.refresh);
-        let result = self.renew(http, refresh, state.serial + 1).await;
-        self.ended.fetch_add(1, Ordering::AcqRel);
-        match result {
-            Ok(token) => {
-                let ticket = token.ticket();
-                state.serial = token.serial;
-                state.token = Some(token);
-                state.failure = None;
-                Ok(ticket)
-            }
-            Err(error) => {
-                state.failure = Some(error.clone());
-                Err(error)
-            }
-        }
+        self.flight
+            .ticket(refused, async |old: Option<Token>, serial| {
+                self.renew(http, old.and_then(|old| old.refresh), serial).await
+            })
+            .await
     }
 
     async fn renew(&self, http: &Http, refresh: Option<Refresh>, serial: u64) -> Result<Token, CallError> {
@@ -138,9 +98,13 @@ impl Tokens {
     }
 }
 
-impl Token {
+impl Held for Token {
     fn ticket(&self) -> Ticket {
         Ticket { headers: HeaderMap::from_iter([self.header.clone()]), serial: self.serial }
+    }
+
+    fn is_fresh(&self) -> bool {
+        Instant::now() < self.renew_at
     }
 }
 

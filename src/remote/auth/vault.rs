@@ -1,7 +1,6 @@
 //! Tokens of Vault and OpenBao: given, or had by AppRole or by the operator's service account. One token a client, renewed by
 //! one caller while the others wait for it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -9,8 +8,8 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::Mutex;
 
+use super::flight::{Flight, Held};
 use super::{Ticket, header, unusable};
 use crate::remote::client::{Answer, Body, Http, Request};
 use crate::remote::entry::json as json_body;
@@ -25,17 +24,7 @@ const RENEW_AGAIN: Duration = Duration::from_secs(15);
 /// A login and the token that it gave. No `Debug`.
 pub(crate) struct VaultLogin {
     auth: VaultAuth,
-    /// How many logins have ended, to tell those who waited for one from those who came after it.
-    ended: AtomicU64,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    token: Option<Token>,
-    serial: u64,
-    /// How the last login ended, if it failed.
-    failure: Option<CallError>,
+    flight: Flight<Token>,
 }
 
 struct Token {
@@ -95,7 +84,7 @@ impl VaultLogin {
         if !usable {
             return Err(unusable());
         }
-        Ok(Self { auth, ended: AtomicU64::new(0), state: Mutex::new(State::default()) })
+        Ok(Self { auth, flight: Flight::new() })
     }
 
     /// Another ticket than the one that was refused; `None` for a token that was given, which nobody here can replace.
@@ -108,37 +97,7 @@ impl VaultLogin {
 
     /// The token to use now. `refused` is the serial of a token that was not accepted.
     pub(super) async fn ticket(&self, http: &Http, refused: Option<u64>) -> Result<Ticket, CallError> {
-        let ended_before = self.ended.load(Ordering::Acquire);
-        let mut state = self.state.lock().await;
-        if refused.is_some() && state.token.as_ref().map(|token| token.serial) == refused {
-            state.token = None;
-        }
-        if let Some(token) = state.token.as_ref().filter(|token| token.is_fresh()) {
-            return Ok(token.ticket());
-        }
-        // Who waited here while another's login failed shares its failure: ten waiting calls must not try a wrong secret
-        // ten times.
-        if let Some(failure) = &state.failure
-            && self.ended.load(Ordering::Acquire) != ended_before
-        {
-            return Err(failure.clone());
-        }
-        let old = state.token.take();
-        let result = self.renew(http, old, state.serial + 1).await;
-        self.ended.fetch_add(1, Ordering::AcqRel);
-        match result {
-            Ok(token) => {
-                let ticket = token.ticket();
-                state.serial = token.serial;
-                state.token = Some(token);
-                state.failure = None;
-                Ok(ticket)
-            }
-            Err(error) => {
-                state.failure = Some(error.clone());
-                Err(error)
-            }
-        }
+        self.flight.ticket(refused, async |old, serial| self.renew(http, old, serial).await).await
     }
 
     async fn renew(&self, http: &Http, old: Option<Token>, serial: u64) -> Result<Token, CallError> {
@@ -240,7 +199,7 @@ async fn log_in(http: &Http, mount: &str, body: &serde_json::Value, serial: u64)
     Ok(token)
 }
 
-impl Token {
+impl Held for Token {
     fn ticket(&self) -> Ticket {
         let name = HeaderName::from_static("x-vault-token");
         Ticket { headers: HeaderMap::from_iter([(name, self.value.clone())]), serial: self.serial }
@@ -249,7 +208,9 @@ impl Token {
     fn is_fresh(&self) -> bool {
         self.renew_at.is_none_or(|at| Instant::now() < at)
     }
+}
 
+impl Token {
     /// Takes in how long it holds from now; 0 stands for a token without an end.
     fn prolong(&mut self, lease: u64, renewable: bool) {
         let now = Instant::now();

@@ -26,7 +26,7 @@ CRDS := vaultsecrets.yaml vaultconnections.yaml clustervaultconnections.yaml
 DEVKIT := $(CARGO) run --quiet --package devkit --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-unit chart bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
+.PHONY: help tools demo cluster cluster-down e2e test test-unit chart bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,12 @@ tools: ## Check that Rust, a C compiler and Go are there
 demo: tools ## See the whole thing work: API server, three remotes, operator, examples, trouble and repair (ARGS=--keep)
 	$(CARGO) build --bin vaultsecret
 	$(DEVKIT) demo $(ARGS)
+
+cluster: tools ## Bring up a real Kubernetes node on this machine, in namespaces of its own (Linux, root); prints its kubeconfig
+	@$(DEVKIT) cluster up
+
+cluster-down: ## End that node; nothing is left of it
+	@$(DEVKIT) cluster down
 
 test: tools test-unit ## Run every test: the pure ones first, then those against a real API server (ARGS=... for cargo test)
 	@$(DEVKIT) controlplane >/dev/null

@@ -1,7 +1,7 @@
 //! `devkit`: what developing the operator needs, from a shell.
 
 use clap::{Parser, Subcommand};
-use devkit::{controlplane, demo, remotes};
+use devkit::{cluster, controlplane, demo, remotes};
 
 /// What developing, testing and trying out the operator needs.
 #[derive(Debug, Parser)]
@@ -17,6 +17,8 @@ enum Command {
     Controlplane(controlplane::Args),
     /// Print the path of helm, building it and kubeconform the first time.
     Helm,
+    /// A real Kubernetes node on this machine, in namespaces of its own; needs root.
+    Cluster(cluster::Args),
     /// See the whole thing work: API server, three remotes, operator, examples, trouble and repair.
     Demo(demo::Args),
     /// Serve stand-ins for the three remotes on loopback until Ctrl-C.
@@ -27,6 +29,7 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Controlplane(args) => controlplane::cli(args).await,
+        Command::Cluster(args) => cluster::cli(args).await,
         Command::Helm => controlplane::helm_cli().await,
         Command::Demo(args) => {
             let code = demo::cli(args).await?;

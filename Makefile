@@ -51,6 +51,13 @@ cluster: tools ## Bring up a real Kubernetes node on this machine, in namespaces
 cluster-down: ## End that node; nothing is left of it
 	@$(DEVKIT) cluster down
 
+# Said before minutes are spent on an image.
+e2e: E2E_IMAGE := $(or $(CARGO_TARGET_DIR),target)/e2e-image.tar
+e2e: tools ## The operator on that node: chart, consumers, leader and kubelet gone, upgrade, uninstall; times and writes (ARGS=--keep)
+	@$(DEVKIT) cluster check
+	@$(MAKE) --no-print-directory image TAG=e2e OUT='$(E2E_IMAGE)'
+	$(DEVKIT) e2e --image '$(E2E_IMAGE)' $(ARGS)
+
 test: tools test-unit ## Run every test: the pure ones first, then those against a real API server (ARGS=... for cargo test)
 	@$(DEVKIT) controlplane >/dev/null
 	@$(DEVKIT) helm >/dev/null

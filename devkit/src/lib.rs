@@ -7,5 +7,6 @@
 pub mod cluster;
 pub mod controlplane;
 pub mod demo;
+pub mod e2e;
 pub mod openbao;
 pub mod remotes;

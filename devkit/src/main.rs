@@ -1,7 +1,7 @@
 //! `devkit`: what developing the operator needs, from a shell.
 
 use clap::{Parser, Subcommand};
-use devkit::{cluster, controlplane, demo, remotes};
+use devkit::{cluster, controlplane, demo, e2e, remotes};
 
 /// What developing, testing and trying out the operator needs.
 #[derive(Debug, Parser)]
@@ -21,6 +21,8 @@ enum Command {
     Cluster(cluster::Args),
     /// See the whole thing work: API server, three remotes, operator, examples, trouble and repair.
     Demo(demo::Args),
+    /// See the operator on a real node, installed by its chart; needs root.
+    E2e(e2e::Args),
     /// Serve stand-ins for the three remotes on loopback until Ctrl-C.
     Remotes(remotes::RemotesArgs),
 }
@@ -34,6 +36,10 @@ async fn main() -> anyhow::Result<()> {
         Command::Demo(args) => {
             let code = demo::cli(args).await?;
             // By now everything is stopped and removed. A return would wait for a build that was interrupted.
+            std::process::exit(code)
+        }
+        Command::E2e(args) => {
+            let code = e2e::cli(args).await?;
             std::process::exit(code)
         }
         Command::Remotes(args) => remotes::run(args).await,

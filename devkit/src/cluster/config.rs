@@ -9,6 +9,8 @@ use super::net::{NODE_ADDRESS, NODE_LINK, PODS};
 
 /// The image of the container that holds a Pod's namespaces.
 pub(super) const PAUSE_IMAGE: &str = "localhost/vaultsecret-node-pause:1";
+/// The image of the node's own program for Pods.
+pub const POD_IMAGE: &str = "localhost/vaultsecret-node-pod:1";
 /// Where distributions put the CNI plugins.
 pub(super) const CNI_PLUGINS: &str = "/usr/lib/cni";
 /// What Pods ask for names.

@@ -25,6 +25,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
+pub use config::POD_IMAGE;
 pub use error::Error;
 pub use net::HOST_ADDRESS;
 pub use node::Node;
@@ -42,6 +43,8 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Say what this machine lacks for a node, if anything.
+    Check,
     /// Bring the node up in the background, and print the path of its admin kubeconfig.
     Up,
     /// End the node and remove everything that it left on this machine.
@@ -56,6 +59,10 @@ enum Command {
 /// Runs the subcommand. Standard output has what a shell takes up; all else goes to standard error.
 pub async fn cli(args: Args) -> anyhow::Result<()> {
     match args.command {
+        Command::Check => match missing::missing(&missing::look()) {
+            Some(missing) => Err(Error::from(missing).into()),
+            None => Ok(()),
+        },
         Command::Up => {
             let (node, arrival) = Node::up().await?;
             let kubeconfig = node.kubeconfig().display().to_string();

@@ -85,6 +85,12 @@ impl Node {
         run::output("ctr", ["--address", &socket, "--namespace", "k8s.io"].into_iter().chain(args.iter().copied()))
     }
 
+    /// Kills the process of a container, as a crash does; kubelet starts it again. `container` is its id as a Pod's status has it.
+    pub fn crash(&self, container: &str) -> Result<(), Error> {
+        let id = container.strip_prefix("containerd://").unwrap_or(container);
+        self.ctr(&["tasks", "kill", "--signal", "SIGKILL", id]).map(drop)
+    }
+
     /// Kills a program of the node, which is then started again as a machine's init does; waits until there is another process.
     pub async fn restart(&self, program: &'static str) -> Result<(), Error> {
         let pid = || fs::read_to_string(self.layout.file(&format!("pid/{program}"))).unwrap_or_default();

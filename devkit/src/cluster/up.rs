@@ -94,17 +94,25 @@ async fn start(layout: &Layout, built: &Built) -> Result<Node, Error> {
     for name in BASE {
         begin(layout, name)?;
     }
-    let archive = layout.file("pause.tar");
-    let image = pod::Image { name: config::PAUSE_IMAGE, program: "pod", command: &["pause"], user: "65532:65532" };
-    let program = fs::read(&built.pod).map_err(Error::io("reading the program of the node's own containers"))?;
-    pod::write_archive(&archive, &image, &program)
-        .map_err(Error::io("writing the image of the node's own containers"))?;
-    let import = async || node.import(&archive).map(drop).map_err(|error| error.to_string());
-    node.until("containerd takes an image", "containerd", ANSWERING, import).await?;
+    import_own_images(&node, &built.pod).await?;
     pods_can_run(&node, &programs).await?;
     let up = layout.file("up");
     fs::write(&up, "").map_err(Error::io(format!("writing {}", up.display())))?;
     Ok(node)
+}
+
+/// The image that holds a Pod's namespaces, and the one for Pods that show what they have.
+async fn import_own_images(node: &Node, program: &Path) -> Result<(), Error> {
+    let program = fs::read(program).map_err(Error::io("reading the program of the node's own containers"))?;
+    for (name, command) in [(config::PAUSE_IMAGE, &["pause"][..]), (config::POD_IMAGE, &[])] {
+        let archive = node.layout.file("image.tar");
+        let image = pod::Image { name, program: "pod", command, user: "65532:65532" };
+        pod::write_archive(&archive, &image, &program).map_err(Error::io(format!("writing the image {name}")))?;
+        let import = async || node.import(&archive).map(drop).map_err(|error| error.to_string());
+        node.until("containerd takes an image", "containerd", ANSWERING, import).await?;
+        fs::remove_file(&archive).map_err(Error::io("removing the archive of an image"))?;
+    }
+    Ok(())
 }
 
 /// Lets the first process start a program.

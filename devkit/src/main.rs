@@ -1,7 +1,9 @@
 //! `devkit`: what developing the operator needs, from a shell.
 
+use std::io::Write as _;
+
 use clap::{Parser, Subcommand};
-use devkit::{controlplane, demo, remotes};
+use devkit::{ca_certificates, controlplane, demo, remotes};
 
 /// What developing, testing and trying out the operator needs.
 #[derive(Debug, Parser)]
@@ -17,6 +19,8 @@ enum Command {
     Controlplane(controlplane::Args),
     /// Print the path of helm, building it and kubeconform the first time.
     Helm,
+    /// Print the public certificate authorities, for the image.
+    CaCertificates,
     /// See the whole thing work: API server, three remotes, operator, examples, trouble and repair.
     Demo(demo::Args),
     /// Serve stand-ins for the three remotes on loopback until Ctrl-C.
@@ -28,6 +32,7 @@ async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Controlplane(args) => controlplane::cli(args).await,
         Command::Helm => controlplane::helm_cli().await,
+        Command::CaCertificates => Ok(std::io::stdout().write_all(ca_certificates::pem().as_bytes())?),
         Command::Demo(args) => {
             let code = demo::cli(args).await?;
             // By now everything is stopped and removed. A return would wait for a build that was interrupted.

@@ -10,6 +10,7 @@
 mod attempts;
 mod cluster;
 mod helm;
+mod image;
 mod lifecycle;
 mod monitoring;
 mod policies;

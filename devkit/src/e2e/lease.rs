@@ -7,6 +7,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 use tokio::task::JoinHandle;
 
+use crate::demo::table::seconds;
+
 /// The lease's name, and that of the operator's Deployment.
 pub(super) const NAME: &str = "vaultsecret-operator";
 /// How often it is looked at; a time without a leader is known to this precision.
@@ -51,6 +53,19 @@ impl LeaseWatch {
     /// How long nobody led since then, and how often another took over.
     pub(super) fn since(&self, begin: Instant) -> (Duration, usize) {
         without_leader(&lock(&self.seen), begin, Instant::now())
+    }
+}
+
+impl LeaseWatch {
+    /// Who led since then, a line each.
+    pub(super) fn lines(&self, begin: Instant) -> String {
+        let seen = lock(&self.seen);
+        let after = seen.iter().filter(|(at, _)| *at > begin).map(|(at, holder)| {
+            let who =
+                holder.as_deref().map_or_else(|| "nobody leads".to_owned(), |holder| format!("{} leads", pod(holder)));
+            format!("after {}: {who}", seconds(at.duration_since(begin)))
+        });
+        after.collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Args {
     /// Archive with the operator's image, as `make image OUT=FILE` writes it
     #[arg(long, env = "VAULTSECRET_IMAGE_ARCHIVE", value_name = "FILE")]
     pub image: PathBuf,
+    /// How often the operator is upgraded, to and fro between two images
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    pub rollouts: usize,
     /// Leave the node and the stand-ins running before the operator is uninstalled, until Ctrl-C
     #[arg(long)]
     pub keep: bool,
@@ -100,7 +103,7 @@ async fn story(world: &mut World, ca: &str, args: &Args) -> Result<(), Failure> 
     install::chart(world).await?;
     install::values(world, ca).await?;
     let world = &*world;
-    steps::all(world).await?;
+    steps::all(world, args.rollouts).await?;
     if !args.keep {
         leave::all(world).await?;
     }

@@ -21,7 +21,7 @@ pub(super) const REPLICAS: i32 = 2;
 const HEARTBEATS: &str = "kube-node-lease";
 
 /// All of them, one after the other.
-pub(super) async fn all(world: &World) -> Result<(), Failure> {
+pub(super) async fn all(world: &World, rollouts: usize) -> Result<(), Failure> {
     world.report.heading("The sources change");
     change(world, "sources changed").await?;
     world.report.heading("The Pod that leads is deleted");
@@ -33,7 +33,10 @@ pub(super) async fn all(world: &World) -> Result<(), Failure> {
     kubelet_restarted(world).await?;
     change(world, "sources changed after that").await?;
     world.report.heading("The operator is upgraded to another image");
-    upgraded(world).await
+    for tags in [(FIRST_TAG, SECOND_TAG), (SECOND_TAG, FIRST_TAG)].into_iter().cycle().take(rollouts) {
+        upgraded(world, tags).await?;
+    }
+    Ok(())
 }
 
 async fn change(world: &World, what: &str) -> Result<(), Failure> {
@@ -122,27 +125,31 @@ async fn kubelet_restarted(world: &World) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn upgraded(world: &World) -> Result<(), Failure> {
+async fn upgraded(world: &World, (old_tag, new_tag): (&str, &str)) -> Result<(), Failure> {
     let rest = world.rest("before the upgrade", 2).await?;
     world.step("at rest before the upgrade", Some(rest), world.account(), "2 lists of each remote");
     let began = Instant::now();
     let upgrade = async {
-        world.helm.release("upgrade", SECOND_TAG).await?;
+        world.helm.release("upgrade", new_tag).await?;
         world.until(None, "the rollout is complete", async || world.operator_complete(REPLICAS).await).await?;
         Ok::<_, Failure>(began.elapsed())
     };
     let meanwhile = async {
-        world.until(None, "a Pod of each version is ready", async || both_versions(world).await).await?;
+        world
+            .until(None, "a Pod of each version is ready", async || both_versions(world, [old_tag, new_tag]).await)
+            .await?;
+        world.report.done(began.elapsed(), "a Pod of each version is ready; the sources change now");
         Change::make(world, "sources changed in the middle of the rollout").await
     };
     let (took, change) = tokio::try_join!(upgrade, meanwhile)?;
     change.arrives(world, "sources changed in the middle of the rollout").await?;
     // Whoever wrote that leads, so every gap is closed.
     let (gap, taken) = world.lease.since(began);
+    world.report.indented(&world.lease.lines(began));
     let pods = world.operators().await.map_err(|error| Failure::wrong("the operator's Pods", error))?;
-    let old: Vec<&str> = pods.iter().map(image).filter(|image| !image.ends_with(SECOND_TAG)).collect();
+    let old: Vec<&str> = pods.iter().map(image).filter(|image| !image.ends_with(new_tag)).collect();
     if !old.is_empty() {
-        return Err(Failure::wrong(format!("every Pod runs {SECOND_TAG}"), old.join(", ")));
+        return Err(Failure::wrong(format!("every Pod runs {new_tag}"), old.join(", ")));
     }
     let seen = format!("without a leader {} in all, {taken} took over in turn", seconds(gap));
     world.step("upgraded by helm: 2 Pods of the other image", Some(took), world.account(), &seen);
@@ -152,10 +159,10 @@ async fn upgraded(world: &World) -> Result<(), Failure> {
 }
 
 /// Whether the rollout is half way.
-async fn both_versions(world: &World) -> Result<(), String> {
+async fn both_versions(world: &World, tags: [&str; 2]) -> Result<(), String> {
     let pods = world.operators().await?;
     let ready = |tag: &str| pods.iter().any(|pod| is_ready(pod) && image(pod).ends_with(tag));
-    match (ready(FIRST_TAG), ready(SECOND_TAG)) {
+    match (ready(tags[0]), ready(tags[1])) {
         (true, true) => Ok(()),
         (old, new) => Err(format!("old: {old}, new: {new}")),
     }

@@ -11,6 +11,10 @@ pub(super) const TREE: &str = "/sys/fs/cgroup";
 /// What a node counts and limits.
 const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb"];
 
+/// What the Pods together weigh against a process of the machine, under the first version and under the second. A folder weighs as
+/// much as one process otherwise, and Pods would stand still while a compiler runs.
+const WEIGHTS: [(&str, &str); 2] = [("cpu.shares", "16384"), ("cpu.weight", "1600")];
+
 /// The node's folder in each hierarchy: one where there is the second version, else one for each controller.
 pub(super) fn folders(tree: &Path) -> Vec<PathBuf> {
     if tree.join("cgroup.controllers").is_file() {
@@ -34,7 +38,13 @@ pub(super) fn make(tree: &Path) -> io::Result<()> {
             let _ = fs::write(tree.join("cgroup.subtree_control"), format!("+{controller}"));
         }
     }
-    folders(tree).iter().try_for_each(fs::create_dir_all)
+    for folder in folders(tree) {
+        fs::create_dir_all(&folder)?;
+        for (file, weight) in WEIGHTS.iter().filter(|(file, _)| folder.join(file).is_file()) {
+            fs::write(folder.join(file), weight)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes them. Their files go with the folders, and cannot be removed one by one.

@@ -44,7 +44,7 @@ pub enum Error {
         log: String,
     },
     /// Something did not come within its deadline.
-    #[error("expected within {} s: {expected}; seen: {seen}\nthe logs are in {logs}; the end of that of {program}:\n{log}", deadline.as_secs())]
+    #[error("expected within {} s: {expected}; seen: {seen}\n{log}", deadline.as_secs())]
     NotSeen {
         /// What was to come.
         expected: String,
@@ -52,11 +52,7 @@ pub enum Error {
         deadline: Duration,
         /// How far it was from that.
         seen: String,
-        /// Where the logs are.
-        logs: String,
-        /// The program that it is about.
-        program: &'static str,
-        /// The tail of its log.
+        /// Where the logs are, and the tail of the one that it is about.
         log: String,
     },
     /// There is no node.

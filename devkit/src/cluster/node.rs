@@ -129,9 +129,9 @@ impl Node {
                 return Err(Error::Ended { expected: expected(), log: self.log_tail("first") });
             }
             if began.elapsed() >= deadline {
-                let logs = self.logs().display().to_string();
-                let log = self.log_tail(program);
-                return Err(Error::NotSeen { expected: expected(), deadline, seen, logs, program, log });
+                let (logs, tail) = (self.logs(), self.log_tail(program));
+                let log = format!("the logs are in {}; the end of that of {program}:\n{tail}", logs.display());
+                return Err(Error::NotSeen { expected: expected(), deadline, seen, log });
             }
             tokio::time::sleep(POLL).await;
         }

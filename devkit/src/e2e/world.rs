@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(30);
 /// How long one look may take.
 const LOOK: Duration = Duration::from_secs(10);
 /// For what comes at once, on a machine that may be busy.
-pub(super) const SOON: Duration = Duration::from_secs(120);
+pub(super) const SOON: Duration = Duration::from_secs(180);
 /// The heading of the table at the end.
 const HEADING: [&str; 4] = ["WHAT HAPPENED", "AFTER", "REMOTE WRITES", "SEEN"];
 

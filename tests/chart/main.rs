@@ -17,4 +17,5 @@ mod policies;
 mod render;
 mod schemas;
 mod tenants;
+mod uninstall;
 mod values;

@@ -46,6 +46,18 @@ impl Node {
         fs::read(format!("/proc/{}/cmdline", self.process)).is_ok_and(|line| is_node(&line, &self.layout))
     }
 
+    /// Whether its process has ended. This process is its parent and has not waited for it, so its number is still its own.
+    pub(super) fn has_ended(&self) -> bool {
+        fs::read(format!("/proc/{}/cmdline", self.process)).is_ok_and(|line| line.is_empty())
+    }
+
+    /// Whether its process has left this machine's network already.
+    pub(super) fn is_apart(&self) -> bool {
+        let network = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+        let own = network("self");
+        self.lives() && network(&self.process.to_string()).is_some_and(|network| Some(network) != own)
+    }
+
     /// A kubeconfig file of a user who may do everything.
     pub fn kubeconfig(&self) -> PathBuf {
         self.layout.file("admin.kubeconfig")
@@ -155,7 +167,7 @@ impl Node {
 }
 
 /// Ends the processes of a node: when the first of a PID namespace ends, the kernel ends all others.
-pub(super) async fn end(layout: &Layout) -> Result<(), Error> {
+async fn end(layout: &Layout) -> Result<(), Error> {
     let Some(node) = Node::running(layout) else { return Ok(()) };
     let first = node.first().ok();
     run::output("kill", ["-s", "KILL", &node.process.to_string()])?;
@@ -169,19 +181,24 @@ pub(super) async fn end(layout: &Layout) -> Result<(), Error> {
 
 /// Takes down whatever there is, also what a node left that ended half way.
 pub(super) async fn take_down(layout: &Layout) -> Result<(), Error> {
-    end(layout).await?;
-    if Path::new("/sys/class/net").join(net::HOST_LINK).exists() {
-        // It may be going away by itself at this moment, with the namespace that has its other end.
-        let _ = run::output("ip", ["link", "delete", net::HOST_LINK]);
-    }
-    let tree = Path::new(cgroups::TREE);
-    patiently("removing the node's control groups", || cgroups::remove(tree)).await?;
+    stop(layout).await?;
     let root = layout.root();
     patiently(&format!("removing {}", root.display()), || match fs::remove_dir_all(root) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,
     })
     .await
+}
+
+/// Takes down everything but the node's folder.
+pub(super) async fn stop(layout: &Layout) -> Result<(), Error> {
+    end(layout).await?;
+    if Path::new("/sys/class/net").join(net::HOST_LINK).exists() {
+        // It may be going away by itself at this moment, with the namespace that has its other end.
+        let _ = run::output("ip", ["link", "delete", net::HOST_LINK]);
+    }
+    let tree = Path::new(cgroups::TREE);
+    patiently("removing the node's control groups", || cgroups::remove(tree)).await
 }
 
 /// Tries again for a while: the kernel needs a moment for what processes left that were killed.

@@ -12,7 +12,7 @@ use super::error::Error;
 use super::layout::{FIRST, Layout, NODE_NAME};
 use super::missing::{self, which};
 use super::net::{API_SERVICE, NODE_ADDRESS, NODE_LINK};
-use super::node::{Node, end, take_down};
+use super::node::{Node, stop, take_down};
 use super::programs::{self, API_PORT, BASE, Folders, Program};
 use super::{cgroups, config, net, pod, run};
 use crate::controlplane::{self, Authority, Binaries, Credential, Signed};
@@ -54,7 +54,7 @@ impl Node {
             Ok(node) => Ok((node, Arrival::Started(began.elapsed()))),
             Err(error) => {
                 // The folder stays, with the logs.
-                end(&layout).await?;
+                stop(&layout).await?;
                 Err(error)
             }
         }
@@ -88,6 +88,15 @@ async fn start(layout: &Layout, built: &Built) -> Result<Node, Error> {
     write_files(layout, &programs, &containerd)?;
     cgroups::make(Path::new(cgroups::TREE)).map_err(Error::io("making the node's control groups"))?;
     let node = spawn(layout, &programs)?;
+    // `setsid` becomes `unshare`, which leaves this machine's network then; a link that is made before stays in it.
+    let began = Instant::now();
+    while !node.is_apart() {
+        if node.has_ended() || began.elapsed() >= ANSWERING {
+            let log = fs::read_to_string(layout.file("log/first.log")).unwrap_or_default();
+            return Err(Error::Ended { expected: "it has a network of its own".to_owned(), log });
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     for call in net::link_up(node.process) {
         run::output("ip", call)?;
     }
@@ -187,13 +196,7 @@ fn spawn(layout: &Layout, programs: &[Program]) -> Result<Node, Error> {
     let process = child.id();
     let pid = layout.file("node.pid");
     fs::write(&pid, process.to_string()).map_err(Error::io(format!("writing {}", pid.display())))?;
-    // `setsid` becomes `unshare` at once; until it has, nothing is known of it.
-    let began = Instant::now();
-    let node = Node { layout: layout.clone(), process };
-    while !node.lives() && began.elapsed() < Duration::from_secs(5) {
-        std::thread::yield_now();
-    }
-    Ok(node)
+    Ok(Node { layout: layout.clone(), process })
 }
 
 /// Where programs are looked for: runc and nft are administrators' programs.

@@ -25,11 +25,30 @@ FUZZ_ARGS := -timeout=20 -rss_limit_mb=2048 -print_final_stats=1
 CRDS := vaultsecrets.yaml vaultconnections.yaml clustervaultconnections.yaml
 DEVKIT := $(CARGO) run --quiet --package devkit --
 
+# The image: its name, where its source is to be found (a label), and what it is built for: the machine's own kind of processor.
+# The commit is empty outside a Git repository. Everything in the image is as old as the commit, so that the same source gives the
+# same image.
+IMAGE ?= vaultsecret-operator
+TAG ?= dev
+SOURCE ?=
+BUILDAH ?= buildah
+VERSION = $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+COMMIT = $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
+COMMIT_TIME = $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+IMAGE_TARGET = $(shell uname -m | sed s/arm64/aarch64/)-unknown-linux-musl
+TARGET_FOLDER = $(or $(CARGO_TARGET_DIR),target)
+STATIC = $(TARGET_FOLDER)/$(IMAGE_TARGET)/release/vaultsecret
+# A static program that is there already, of whatever build; none is built then.
+PROGRAM ?=
+IMAGE_LIMIT := 20000000
+SBOM_TOOL_VERSION := 0.5.9
+SBOM_TOOL = $${XDG_CACHE_HOME:-$$HOME/.cache}/vaultsecret-devkit/cargo-cyclonedx-$(SBOM_TOOL_VERSION)
+
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-unit chart bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
+.PHONY: help tools demo cluster cluster-down e2e test test-unit chart image-tools static image bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Said before minutes are spent on building what does not need it.
 tools: ## Check that Rust, a C compiler and Go are there
@@ -45,6 +64,19 @@ demo: tools ## See the whole thing work: API server, three remotes, operator, ex
 	$(CARGO) build --bin vaultsecret
 	$(DEVKIT) demo $(ARGS)
 
+cluster: tools ## Bring up a real Kubernetes node on this machine, in namespaces of its own (Linux, root); prints its kubeconfig
+	@$(DEVKIT) cluster up
+
+cluster-down: ## End that node; nothing is left of it
+	@$(DEVKIT) cluster down
+
+# Said before minutes are spent on an image.
+e2e: E2E_IMAGE = $(TARGET_FOLDER)/e2e-image.tar
+e2e: tools ## The operator on that node: chart, consumers, leader and kubelet gone, upgrade, uninstall; times and writes (ARGS=--keep)
+	@$(DEVKIT) cluster check
+	@$(MAKE) --no-print-directory image TAG=e2e OUT='$(E2E_IMAGE)'
+	$(DEVKIT) e2e --image '$(E2E_IMAGE)' $(ARGS)
+
 test: tools test-unit ## Run every test: the pure ones first, then those against a real API server (ARGS=... for cargo test)
 	@$(DEVKIT) controlplane >/dev/null
 	@$(DEVKIT) helm >/dev/null
@@ -59,6 +91,35 @@ chart: ## Lint the Helm chart and render it with each file in tests/chart/values
 	    echo "$$values" && "$$helm" lint --strict --quiet $(CHART) --values "$$values" && \
 	    "$$helm" template release $(CHART) --namespace vaultsecret-system --values "$$values" >/dev/null || exit 1; \
 	done
+
+# Which folders the compiler ran in is nobody's business; with --target the flags are for the program and not for build scripts.
+image-tools:
+	@command -v $(CARGO) >/dev/null || { echo 'Rust is missing: install it by rustup, https://rustup.rs' >&2; exit 1; }
+	@command -v $(BUILDAH) >/dev/null || { echo 'buildah is missing: install it, or build with docker or podman from the Containerfile' >&2; exit 1; }
+	@command -v musl-gcc >/dev/null || { echo 'musl-gcc is missing: install musl-tools (Debian) or musl-gcc (Fedora)' >&2; exit 1; }
+	@! command -v rustup >/dev/null || rustup target list --installed | grep -qx $(IMAGE_TARGET) || rustup target add $(IMAGE_TARGET)
+
+static: image-tools ## Build the static program that the image holds, and print where it is
+	@VAULTSECRET_COMMIT='$(COMMIT)' \
+	    RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo --remap-path-prefix=$(CURDIR)=/src" \
+	    $(CARGO) build --release --locked --bin vaultsecret --target $(IMAGE_TARGET)
+	@echo '$(STATIC)'
+
+image: OUT :=
+image: $(if $(PROGRAM),,static) ## Build the image with buildah (IMAGE=vaultsecret-operator TAG=dev; OUT=image.tar writes it to a file as well)
+	@set -e; root='$(TARGET_FOLDER)/image'; rm -rf "$$root"; mkdir -p "$$root/etc/ssl/certs"; \
+	cp '$(or $(PROGRAM),$(STATIC))' "$$root/vaultsecret"; \
+	$(DEVKIT) ca-certificates >"$$root/etc/ssl/certs/ca-certificates.crt"; \
+	chmod -R u=rwX,go=rX "$$root"; \
+	bytes=$$(cat "$$root/vaultsecret" "$$root/etc/ssl/certs/ca-certificates.crt" | wc -c); \
+	test -n '$(PROGRAM)' || test "$$bytes" -le $(IMAGE_LIMIT) || { echo "$$bytes bytes: the image is larger than $(IMAGE_LIMIT)" >&2; exit 1; }; \
+	$(BUILDAH) build --quiet --file Containerfile --target packed --identity-label=false --timestamp $(COMMIT_TIME) --tag '$(IMAGE):$(TAG)' \
+	    --build-arg VERSION='$(VERSION)' --build-arg COMMIT='$(or $(COMMIT),unknown)' --build-arg SOURCE='$(SOURCE)' "$$root" >/dev/null; \
+	echo "$(IMAGE):$(TAG) $$($(BUILDAH) images --quiet '$(IMAGE):$(TAG)') $$bytes bytes"; \
+	if [ -n '$(OUT)' ]; then \
+	    rm -f '$(OUT)'; $(BUILDAH) push --quiet '$(IMAGE):$(TAG)' 'docker-archive:$(OUT):$(IMAGE):$(TAG)'; \
+	    echo "$(OUT)"; \
+	fi
 
 bench: tools ## Measure latency and cold start of the optimised operator against a real API server; prints figures
 	@$(DEVKIT) controlplane >/dev/null

@@ -69,7 +69,7 @@ async fn end_on_signal(end: CancellationToken) {
 }
 
 /// A client whose retries are short and seen: kube's own default waits silently for minutes.
-async fn client() -> anyhow::Result<Client> {
+pub(crate) async fn client() -> anyhow::Result<Client> {
     let mut config = kube::Config::infer()
         .await
         .context("no cluster: KUBECONFIG names no usable file, and this is no pod with a service account")?;

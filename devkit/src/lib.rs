@@ -4,7 +4,10 @@
 //! Vault is a real OpenBao. Nothing
 //! here depends on the operator's crate: an error in one must not hide in the other.
 
+pub mod ca_certificates;
+pub mod cluster;
 pub mod controlplane;
 pub mod demo;
+pub mod e2e;
 pub mod openbao;
 pub mod remotes;

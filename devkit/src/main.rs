@@ -1,7 +1,9 @@
 //! `devkit`: what developing the operator needs, from a shell.
 
+use std::io::Write as _;
+
 use clap::{Parser, Subcommand};
-use devkit::{controlplane, demo, remotes};
+use devkit::{ca_certificates, cluster, controlplane, demo, e2e, remotes};
 
 /// What developing, testing and trying out the operator needs.
 #[derive(Debug, Parser)]
@@ -17,8 +19,14 @@ enum Command {
     Controlplane(controlplane::Args),
     /// Print the path of helm, building it and kubeconform the first time.
     Helm,
+    /// A real Kubernetes node on this machine, in namespaces of its own; needs root.
+    Cluster(cluster::Args),
+    /// Print the public certificate authorities, for the image.
+    CaCertificates,
     /// See the whole thing work: API server, three remotes, operator, examples, trouble and repair.
     Demo(demo::Args),
+    /// See the operator on a real node, installed by its chart; needs root.
+    E2e(e2e::Args),
     /// Serve stand-ins for the three remotes on loopback until Ctrl-C.
     Remotes(remotes::RemotesArgs),
 }
@@ -27,10 +35,16 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Controlplane(args) => controlplane::cli(args).await,
+        Command::Cluster(args) => cluster::cli(args).await,
         Command::Helm => controlplane::helm_cli().await,
+        Command::CaCertificates => Ok(std::io::stdout().write_all(ca_certificates::pem().as_bytes())?),
         Command::Demo(args) => {
             let code = demo::cli(args).await?;
             // By now everything is stopped and removed. A return would wait for a build that was interrupted.
+            std::process::exit(code)
+        }
+        Command::E2e(args) => {
+            let code = e2e::cli(args).await?;
             std::process::exit(code)
         }
         Command::Remotes(args) => remotes::run(args).await,

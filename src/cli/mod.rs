@@ -2,6 +2,7 @@
 
 pub mod crd;
 mod plan;
+mod release_finalizers;
 pub mod run;
 mod seal;
 mod values;
@@ -80,6 +81,8 @@ enum Command {
     Plan(Box<plan::PlanArgs>),
     /// Encrypt a value for a Git repository, bound to one key of one VaultSecret
     Seal(Box<seal::SealArgs>),
+    /// After the operator is uninstalled: let go of VaultSecrets that wait for it
+    ReleaseFinalizers(release_finalizers::ReleaseArgs),
 }
 
 /// Reads the arguments, the program's name first, and does what they ask for.
@@ -97,6 +100,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Run(args) => run::run(*args),
         Command::Plan(args) => plan::run(*args),
         Command::Seal(args) => seal::run(*args),
+        Command::ReleaseFinalizers(args) => release_finalizers::run(args),
     }
 }
 

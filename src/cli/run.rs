@@ -20,7 +20,7 @@ const DEFAULT_NAMESPACE: &str = "vaultsecret-system";
 const LEFT_OVER: Duration = Duration::from_secs(1);
 
 /// A list as one value of a flag, and not a flag that may come several times.
-type NamespaceList = Vec<String>;
+pub(super) type NamespaceList = Vec<String>;
 
 /// Flags of `vaultsecret run`. Each is an environment variable too.
 #[derive(Clone, Debug, Args)]
@@ -28,7 +28,7 @@ pub struct RunArgs {
     /// The operator's own namespace, with the key ring and the credentials of ClusterVaultConnections.
     /// Default: the pod's namespace, else vaultsecret-system. It must exist
     #[arg(long, env = "VAULTSECRET_OPERATOR_NAMESPACE", value_name = "NAMESPACE", value_parser = values::namespace,
-        default_value_t = own_namespace(std::fs::read_to_string(POD_NAMESPACE).ok()), hide_default_value = true)]
+        default_value_t = pod_namespace(), hide_default_value = true)]
     pub operator_namespace: String,
 
     /// Namespaces to work in, separated by commas. Default: all
@@ -94,6 +94,11 @@ pub struct RunArgs {
         default_value = "/var/run/secrets/vaultsecret.dev/vault-token"
     )]
     pub vault_token_file: PathBuf,
+}
+
+/// The namespace of the pod that this runs in, else the default.
+pub(super) fn pod_namespace() -> String {
+    own_namespace(std::fs::read_to_string(POD_NAMESPACE).ok())
 }
 
 /// The pod's namespace as its file has it, else the default.

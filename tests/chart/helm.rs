@@ -66,14 +66,28 @@ pub fn documents(text: &str) -> Vec<Value> {
     all
 }
 
-/// The documents that the chart renders.
-pub fn render(args: &[&str]) -> Vec<Value> {
+/// All documents that the chart renders, hooks among them.
+pub fn render_all(args: &[&str]) -> Vec<Value> {
     documents(&rendered(args).unwrap_or_else(|complaint| panic!("helm template {args:?}: {complaint}")))
 }
 
-/// The documents that the chart renders with a file of values.
+fn is_hook(document: &Value) -> bool {
+    document["metadata"]["annotations"]["helm.sh/hook"].is_string()
+}
+
+/// The documents that are installed.
+pub fn render(args: &[&str]) -> Vec<Value> {
+    render_all(args).into_iter().filter(|document| !is_hook(document)).collect()
+}
+
+/// The documents that are installed with a file of values.
 pub fn render_with(name: &str) -> Vec<Value> {
     render(&["--values", &values(name)])
+}
+
+/// The documents that are made when the release is deleted.
+pub fn hooks_with(name: &str) -> Vec<Value> {
+    render_all(&["--values", &values(name)]).into_iter().filter(is_hook).collect()
 }
 
 /// Those of a kind.

@@ -10,10 +10,12 @@
 mod attempts;
 mod cluster;
 mod helm;
+mod image;
 mod lifecycle;
 mod monitoring;
 mod policies;
 mod render;
 mod schemas;
 mod tenants;
+mod uninstall;
 mod values;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::helm::{chart, documents, helm_ok, in_repository, of_kind, render, render_with, values};
+use crate::helm::{chart, documents, helm_ok, in_repository, of_kind, render, render_all, render_with, values};
 
 /// The files of `values/`.
 const SETS: [&str; 3] = ["default", "namespaced", "everything"];
@@ -14,7 +14,7 @@ const SETS: [&str; 3] = ["default", "namespaced", "everything"];
 #[test]
 fn it_renders_the_snapshots() {
     for set in SETS {
-        let mut all = render_with(set);
+        let mut all = render_all(&["--values", &values(set)]);
         // Those are compared with crds/, and would be most of the file.
         all.retain(|document| document["kind"] != "CustomResourceDefinition");
         // Compared with its file, for the same reason.
@@ -105,12 +105,12 @@ fn the_rights_are_those_of_deploy() {
 /// With definitions and policies left to somebody else, nothing needs a right in the cluster: not even to install it.
 #[test]
 fn a_list_of_namespaces_needs_nothing_of_the_cluster() {
-    for document in render_with("namespaced") {
+    for document in render_all(&["--values", &values("namespaced")]) {
         let namespace = document["metadata"]["namespace"].as_str();
         let among = namespace.is_some_and(|name| ["vaultsecret-system", "shop", "blog"].contains(&name));
         assert!(among, "{} {}", document["kind"], document["metadata"]["name"]);
     }
-    let everything = render_with("everything");
+    let everything = render_all(&["--values", &values("everything")]);
     assert!(of_kind(&everything, "ClusterRole").is_empty() && of_kind(&everything, "ClusterRoleBinding").is_empty());
 }
 

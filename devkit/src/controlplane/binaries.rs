@@ -21,6 +21,22 @@ const CHART_MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chart-tools");
 const CHART_TOOLS: build::Programs =
     &[("helm", "helm.sh/helm/v4/cmd/helm"), ("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")];
 
+/// The Go module that pins what a node needs besides a control plane. Of the same version of Kubernetes.
+const NODE_MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/node");
+
+/// What is built of it.
+const NODE_PROGRAMS: build::Programs = &[
+    ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+    ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+];
+
+/// The Go module of what answers for names in a cluster.
+const NAMES_MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dns");
+
+/// What is built of it.
+const NAMES_PROGRAMS: build::Programs = &[("coredns", ".")];
+
 /// The programs without which there is no control plane.
 const NEEDED: &[&str] = &["etcd", "kube-apiserver", "kube-controller-manager"];
 
@@ -131,6 +147,21 @@ impl Binaries {
 pub fn chart_tool(name: &str) -> Result<PathBuf, BinariesError> {
     let folder = built(&Search::from_environment(), "chart-tools", Path::new(CHART_MODULE), CHART_TOOLS)?;
     Ok(folder.join(name))
+}
+
+/// The folder with kubelet, kube-scheduler and kube-proxy, built the first time. It blocks.
+pub(crate) fn node_programs() -> Result<PathBuf, BinariesError> {
+    built(&Search::from_environment(), "node", Path::new(NODE_MODULE), NODE_PROGRAMS)
+}
+
+/// The folder with coredns, built the first time. It blocks.
+pub(crate) fn name_programs() -> Result<PathBuf, BinariesError> {
+    built(&Search::from_environment(), "dns", Path::new(NAMES_MODULE), NAMES_PROGRAMS)
+}
+
+/// Where everything is kept that is built once.
+pub(crate) fn cache() -> Result<PathBuf, BinariesError> {
+    Search::from_environment().cache.map(|cache| cache.join("vaultsecret-devkit")).ok_or(BinariesError::NoCache)
 }
 
 /// The folder with the programs that a Go module pins, built the first time.
@@ -271,5 +302,14 @@ mod tests {
         assert_ne!(key("a", "b"), key("a", "c"));
         assert_ne!(key("a", "b"), key("ab", ""));
         assert_eq!(key("", ""), "af63bd4c8601b7df", "FNV-1a of one zero byte");
+    }
+
+    #[test]
+    fn a_node_is_of_the_control_planes_version() {
+        let version = |module: &str| {
+            let pins = fs::read_to_string(Path::new(module).join("go.mod")).unwrap();
+            pins.lines().find(|line| line.contains("k8s.io/kubernetes v")).unwrap().trim().to_owned()
+        };
+        assert_eq!(version(NODE_MODULE).split(' ').nth(1), version(MODULE).split(' ').nth(1));
     }
 }

@@ -68,7 +68,7 @@ fn ldflags(kubernetes: Option<&str>) -> String {
 }
 
 /// Tells the person who waits. Written past the test harness, which would hold it back until the test has ended.
-pub(super) fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // Nothing is lost when standard error is closed.
     let _ = writeln!(std::io::stderr(), "devkit: {line}");
 }

@@ -34,6 +34,11 @@ rules:
 - level: Metadata
 ";
 
+/// etcd's arguments for data and sockets in `folder`.
+pub(crate) fn etcd_flags(folder: &Path) -> Vec<String> {
+    Layout::new(folder).etcd()
+}
+
 /// The files of a control plane.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::pki::Signed;
 
 /// How a kubeconfig proves who one is.
-pub(super) enum Credential<'a> {
+pub(crate) enum Credential<'a> {
     /// A client certificate.
     Certificate(&'a Signed),
     /// A bearer token.
@@ -18,7 +18,7 @@ pub(super) enum Credential<'a> {
 }
 
 /// A kubeconfig with one context. Every value is an address, a DNS label or base64 (tokens base64url), so none needs quoting.
-pub(super) fn text(url: &str, ca_pem: &str, user: &str, namespace: &str, credential: &Credential<'_>) -> String {
+pub(crate) fn text(url: &str, ca_pem: &str, user: &str, namespace: &str, credential: &Credential<'_>) -> String {
     let ca = STANDARD.encode(ca_pem);
     let credential = match credential {
         Credential::Certificate(signed) => format!(
@@ -52,7 +52,7 @@ users:
 }
 
 /// Writes a file that only this user can read. A reader sees the old text or the new one, never a part.
-pub(super) fn write_private(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let unique = uuid::Uuid::new_v4().simple().to_string();
     let partial = path.with_extension(unique);
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;

@@ -40,12 +40,16 @@ use tokio::sync::OnceCell;
 
 pub use audit::{AuditLog, AuditMark, AuditRecord};
 pub use binaries::{Binaries, BinariesError, chart_tool};
+pub(crate) use binaries::{cache, name_programs, node_programs};
+pub(crate) use build::say;
 pub use cli::{Args, cli, helm_cli};
 pub use error::{Error, chain};
 pub use process::Process;
 
 use flags::Layout;
-use kubeconfig::Credential;
+pub(crate) use flags::etcd_flags;
+pub(crate) use kubeconfig::{Credential, text as kubeconfig_text, write_private};
+pub(crate) use pki::{Authority, Signed, token_keys};
 use process::Folder;
 
 /// How long a service account's token is valid: longer than any test or demo.
@@ -207,7 +211,7 @@ impl ControlPlane {
 }
 
 /// Reads a kubeconfig file. A proxy from the environment is for the world outside, never for a server on this machine.
-async fn load(path: &Path) -> Result<kube::Config, Error> {
+pub(crate) async fn load(path: &Path) -> Result<kube::Config, Error> {
     let failed = |source| Error::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
     let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
     let mut config =

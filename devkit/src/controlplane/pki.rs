@@ -5,22 +5,22 @@ use rcgen::{
 };
 
 /// A certificate and its private key, both PEM.
-pub(super) struct Signed {
+pub(crate) struct Signed {
     /// The certificate.
-    pub(super) certificate: String,
+    pub(crate) certificate: String,
     /// Its private key.
-    pub(super) key: String,
+    pub(crate) key: String,
 }
 
 /// A certificate authority that lives as long as the control plane.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
 }
 
 impl Authority {
     /// Makes a new authority.
-    pub(super) fn new() -> Result<Self, rcgen::Error> {
+    pub(crate) fn new() -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, "devkit control plane");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -31,12 +31,12 @@ impl Authority {
     }
 
     /// The authority's certificate, PEM.
-    pub(super) fn certificate(&self) -> &str {
+    pub(crate) fn certificate(&self) -> &str {
         &self.certificate
     }
 
     /// A server certificate for these names and addresses.
-    pub(super) fn server(&self, names: &[&str]) -> Result<Signed, rcgen::Error> {
+    pub(crate) fn server(&self, names: &[&str]) -> Result<Signed, rcgen::Error> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
@@ -45,7 +45,7 @@ impl Authority {
     }
 
     /// A client certificate; the API server reads the user from its common name and the group from its organization.
-    pub(super) fn client(&self, user: &str, group: &str) -> Result<Signed, rcgen::Error> {
+    pub(crate) fn client(&self, user: &str, group: &str) -> Result<Signed, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, user);
         params.distinguished_name.push(DnType::OrganizationName, group);
@@ -60,7 +60,7 @@ impl Authority {
 }
 
 /// The key pair with which service account tokens are signed: public and private key, PEM.
-pub(super) fn token_keys() -> Result<(String, String), rcgen::Error> {
+pub(crate) fn token_keys() -> Result<(String, String), rcgen::Error> {
     let key = KeyPair::generate()?;
     Ok((key.public_key_pem(), key.serialize_pem()))
 }

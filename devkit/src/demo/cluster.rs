@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn api_of(client: &Client, object: &Value) -> Api<DynamicObject> {
 }
 
 /// `Secret demo/source`.
-pub(super) fn describe(object: &Value) -> String {
+pub(crate) fn describe(object: &Value) -> String {
     match text(object, "/metadata/namespace") {
         "" => format!("{} {}", kind(object), text(object, "/metadata/name")),
         namespace => format!("{} {namespace}/{}", kind(object), text(object, "/metadata/name")),
@@ -32,7 +32,7 @@ pub(super) fn describe(object: &Value) -> String {
 }
 
 /// Applies an object by server-side apply.
-pub(super) async fn apply(client: &Client, object: &Value) -> Result<(), Failure> {
+pub(crate) async fn apply(client: &Client, object: &Value) -> Result<(), Failure> {
     let params = PatchParams::apply(MANAGER).force();
     let name = text(object, "/metadata/name");
     let applied = api_of(client, object).patch(name, &params, &Patch::Apply(object)).await;
@@ -40,14 +40,29 @@ pub(super) async fn apply(client: &Client, object: &Value) -> Result<(), Failure
 }
 
 /// The object as it is, if it is there.
-pub(super) async fn get(client: &Client, object: &Value) -> Result<Option<Value>, String> {
+pub(crate) async fn get(client: &Client, object: &Value) -> Result<Option<Value>, String> {
     let found =
         api_of(client, object).get_opt(text(object, "/metadata/name")).await.map_err(|error| error.to_string())?;
     found.map(serde_json::to_value).transpose().map_err(|error| error.to_string())
 }
 
+/// Deletes an object, unless it is gone.
+pub(crate) async fn delete(client: &Client, object: &Value) -> Result<(), Failure> {
+    match api_of(client, object).delete(text(object, "/metadata/name"), &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => other.map(drop).map_err(Failure::api(format!("deleting {}", describe(object)))),
+    }
+}
+
+/// Changes fields of an object, as a person does with `kubectl patch`.
+pub(crate) async fn merge(client: &Client, object: &Value, change: &Value) -> Result<(), Failure> {
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let changed = api_of(client, object).patch(text(object, "/metadata/name"), &params, &Patch::Merge(change)).await;
+    changed.map(drop).map_err(Failure::api(format!("changing {}", describe(object))))
+}
+
 /// Names a VaultSecret or a VaultConnection.
-pub(super) fn custom(kind: &str, namespace: &str, name: &str) -> Value {
+pub(crate) fn custom(kind: &str, namespace: &str, name: &str) -> Value {
     json!({
         "apiVersion": "vaultsecret.dev/v1alpha1", "kind": kind,
         "metadata": {"namespace": namespace, "name": name},
@@ -55,7 +70,7 @@ pub(super) fn custom(kind: &str, namespace: &str, name: &str) -> Value {
 }
 
 /// A value of a Secret, if both are there.
-pub(super) async fn secret_value(
+pub(crate) async fn secret_value(
     client: &Client,
     namespace: &str,
     name: &str,
@@ -67,7 +82,7 @@ pub(super) async fn secret_value(
 }
 
 /// Sets a value of a Secret, as a person does with `kubectl edit`.
-pub(super) async fn set_secret_value(
+pub(crate) async fn set_secret_value(
     client: &Client,
     namespace: &str,
     name: &str,
@@ -81,7 +96,7 @@ pub(super) async fn set_secret_value(
 }
 
 /// The notes of the events with that reason about an object of that name.
-pub(super) async fn events(client: &Client, namespace: &str, name: &str, reason: &str) -> Result<Vec<String>, String> {
+pub(crate) async fn events(client: &Client, namespace: &str, name: &str, reason: &str) -> Result<Vec<String>, String> {
     let all = Api::<Event>::namespaced(client.clone(), namespace).list(&ListParams::default()).await;
     let about = |event: &Event| {
         let regarding = event.regarding.as_ref().and_then(|object| object.name.as_deref());
@@ -92,7 +107,7 @@ pub(super) async fn events(client: &Client, namespace: &str, name: &str, reason:
 }
 
 /// Every event about objects of the namespace, as a line each.
-pub(super) async fn all_events(client: &Client, namespace: &str) -> Vec<String> {
+pub(crate) async fn all_events(client: &Client, namespace: &str) -> Vec<String> {
     let all = Api::<Event>::namespaced(client.clone(), namespace).list(&ListParams::default()).await;
     let line = |event: Event| {
         let about = event.regarding.unwrap_or_default();
@@ -104,7 +119,7 @@ pub(super) async fn all_events(client: &Client, namespace: &str) -> Vec<String> 
 }
 
 /// Whether the API server serves a definition's kind.
-pub(super) async fn established(client: &Client, definition: &Value) -> Result<(), String> {
+pub(crate) async fn established(client: &Client, definition: &Value) -> Result<(), String> {
     let found = get(client, definition).await?.unwrap_or_default();
     let conditions = found["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let holds = |condition: &Value| text(condition, "/type") == "Established" && text(condition, "/status") == "True";

@@ -9,7 +9,7 @@ use crate::remotes::StartError;
 
 /// What went wrong, one variant a kind of step.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The operator's program is not there.
     #[error(
         "there is no operator at {}: build it with `cargo build --bin vaultsecret`, or name it with --operator",
@@ -83,18 +83,18 @@ pub(super) enum Failure {
 
 impl Failure {
     /// A [`Failure::Io`].
-    pub(super) fn io(what: impl Into<String>, source: std::io::Error) -> Self {
+    pub(crate) fn io(what: impl Into<String>, source: std::io::Error) -> Self {
         Self::Io { what: what.into(), source }
     }
 
     /// A [`Failure::Api`], for `map_err`.
-    pub(super) fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+    pub(crate) fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
         move |source| Self::Api { what, source: Box::new(source) }
     }
 
     /// The place that it is about.
-    pub(super) fn site(&self) -> Option<usize> {
+    pub(crate) fn site(&self) -> Option<usize> {
         match self {
             Self::NotSeen { site, .. } | Self::Wrong { site, .. } => *site,
             _ => None,

@@ -18,12 +18,12 @@ const REQUESTS_PER_MINUTE: u32 = 600;
 const PROVIDERS: [&str; 3] = ["kelvin", "dreadnode", "mixpeek"];
 
 /// The repository's folder.
-pub(super) fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// The objects of all manifests in a folder, in the order of the files' names.
-pub(super) fn folder(path: &Path) -> Result<Vec<Value>, Failure> {
+pub(crate) fn folder(path: &Path) -> Result<Vec<Value>, Failure> {
     let failed = |source| Failure::io(format!("reading the folder {}", path.display()), source);
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(failed)? {
@@ -38,7 +38,7 @@ pub(super) fn folder(path: &Path) -> Result<Vec<Value>, Failure> {
 }
 
 /// What `kubectl apply -k` takes from a folder: the resources, without patches and images.
-pub(super) fn kustomization(path: &Path) -> Result<Vec<Value>, Failure> {
+pub(crate) fn kustomization(path: &Path) -> Result<Vec<Value>, Failure> {
     let mut objects = Vec::new();
     for document in read(&path.join("kustomization.yaml"))? {
         for resource in document["resources"].as_array().into_iter().flatten().filter_map(Value::as_str) {
@@ -60,17 +60,17 @@ fn parse(text: &str) -> Result<Vec<Value>, String> {
 }
 
 /// The object's kind.
-pub(super) fn kind(object: &Value) -> &str {
+pub(crate) fn kind(object: &Value) -> &str {
     object["kind"].as_str().unwrap_or_default()
 }
 
 /// A string at a JSON pointer, or nothing.
-pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Lets a connection lead to a stand-in at `url`, and be quick.
-pub(super) fn point_at(connection: &mut Value, url: &str) {
+pub(crate) fn point_at(connection: &mut Value, url: &str) {
     let spec = &mut connection["spec"];
     for provider in PROVIDERS {
         if spec.get(provider).is_some() {
@@ -85,29 +85,29 @@ pub(super) fn point_at(connection: &mut Value, url: &str) {
 
 /// An entry that a VaultSecret wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Key in the projected Secret.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// Name at the remote.
-    pub(super) remote_name: String,
+    pub(crate) remote_name: String,
     /// Secret and key that the value comes from, if it does.
-    pub(super) source: Option<(String, String)>,
+    pub(crate) source: Option<(String, String)>,
     /// Whether the operator makes the value.
-    pub(super) generated: bool,
+    pub(crate) generated: bool,
 }
 
 /// What the demo has to know of a VaultSecret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Outline {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) connection: String,
-    pub(super) target: String,
-    pub(super) entries: Vec<Entry>,
+pub(crate) struct Outline {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) connection: String,
+    pub(crate) target: String,
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// Reads a VaultSecret with the defaults that are documented.
-pub(super) fn outline(object: &Value) -> Outline {
+pub(crate) fn outline(object: &Value) -> Outline {
     let name = text(object, "/metadata/name");
     let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
     let entry = |item: &Value| Entry {

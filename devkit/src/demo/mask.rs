@@ -17,24 +17,24 @@ const SHORTEST: usize = 8;
 
 /// The values that are known to this process: those that it wrote itself, and all that the stand-ins hold or held.
 #[derive(Default)]
-pub(super) struct Mask {
+pub(crate) struct Mask {
     learned: Mutex<BTreeSet<String>>,
     remotes: Mutex<Vec<Arc<dyn StandIn>>>,
 }
 
 impl Mask {
     /// Hides this value from now on.
-    pub(super) fn learn(&self, value: &str) {
+    pub(crate) fn learn(&self, value: &str) {
         lock(&self.learned).insert(value.to_owned());
     }
 
     /// Hides the values of this remote, present and future.
-    pub(super) fn watch(&self, remote: Arc<dyn StandIn>) {
+    pub(crate) fn watch(&self, remote: Arc<dyn StandIn>) {
         lock(&self.remotes).push(remote);
     }
 
     /// The text without values, plain or in base64.
-    pub(super) fn hide(&self, text: &str) -> String {
+    pub(crate) fn hide(&self, text: &str) -> String {
         let mut values: Vec<String> = lock(&self.learned).iter().cloned().collect();
         values.extend(lock(&self.remotes).iter().flat_map(|remote| remote.values()));
         hide(text, values)

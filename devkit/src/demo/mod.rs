@@ -5,20 +5,20 @@
 //! ends the demo with everything that tells why.
 
 mod arrive;
-mod cluster;
+pub(crate) mod cluster;
 mod diagnose;
-mod error;
-mod manifests;
-mod mask;
+pub(crate) mod error;
+pub(crate) mod manifests;
+pub(crate) mod mask;
 mod operator;
 mod repairs;
-mod report;
+pub(crate) mod report;
 mod rest;
-mod standin;
+pub(crate) mod standin;
 mod start;
-mod state;
+pub(crate) mod state;
 mod step;
-mod table;
+pub(crate) mod table;
 mod world;
 
 use std::path::PathBuf;
@@ -32,6 +32,7 @@ use crate::remotes::cli::line;
 use error::Failure;
 use mask::Mask;
 use report::{Reporter, Style};
+pub(crate) use start::examples;
 use world::World;
 
 /// The shell's exit code of a program that Ctrl-C ended.

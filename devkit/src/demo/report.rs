@@ -15,7 +15,7 @@ const PENDING: usize = 60;
 
 /// How a text is set off on a terminal.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// As it is.
     Plain,
     /// A heading.
@@ -51,9 +51,9 @@ struct State {
 }
 
 /// Prints lines and remembers the results.
-pub(super) struct Reporter {
+pub(crate) struct Reporter {
     /// What must not be shown.
-    pub(super) mask: Arc<Mask>,
+    pub(crate) mask: Arc<Mask>,
     colour: bool,
     /// Whether a line may be replaced by another: on a terminal, unless a log runs in between.
     live: bool,
@@ -62,7 +62,7 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// For standard output as it is.
-    pub(super) fn new(mask: Arc<Mask>, verbose: bool) -> Self {
+    pub(crate) fn new(mask: Arc<Mask>, verbose: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|text| text == "dumb");
@@ -92,27 +92,27 @@ impl Reporter {
     }
 
     /// Text of one or more lines.
-    pub(super) fn text(&self, style: Style, text: &str) {
+    pub(crate) fn text(&self, style: Style, text: &str) {
         for line in self.mask.hide(text).lines() {
             self.print(&self.paint(style, line));
         }
     }
 
     /// Text that belongs to the line before.
-    pub(super) fn indented(&self, text: &str) {
+    pub(crate) fn indented(&self, text: &str) {
         for line in self.mask.hide(text).lines() {
             self.print(&self.paint(Style::Dim, &format!("                {line}")));
         }
     }
 
     /// The heading of a part.
-    pub(super) fn heading(&self, text: &str) {
+    pub(crate) fn heading(&self, text: &str) {
         self.print("");
         self.text(Style::Bold, text);
     }
 
     /// Says what is awaited, on a terminal, until the next line comes.
-    pub(super) fn pending(&self, text: &str) {
+    pub(crate) fn pending(&self, text: &str) {
         if !self.live {
             return;
         }
@@ -125,18 +125,18 @@ impl Reporter {
     }
 
     /// A step was seen.
-    pub(super) fn done(&self, took: Duration, text: &str) {
+    pub(crate) fn done(&self, took: Duration, text: &str) {
         let text = self.mask.hide(text);
         self.print(&format!("  {}  {:>8}  {text}", self.paint(Style::Green, "ok"), seconds(took)));
     }
 
     /// Adds a line to the table at the end.
-    pub(super) fn row(&self, what: &str, after: &str, writes: usize) {
+    pub(crate) fn row(&self, what: &str, after: &str, writes: usize) {
         self.state().rows.push(vec![what.to_owned(), after.to_owned(), writes.to_string()]);
     }
 
     /// Prints the table.
-    pub(super) fn table(&self) {
+    pub(crate) fn table(&self) {
         let rows = std::mem::take(&mut self.state().rows);
         let table = table::render(&["WHAT HAPPENED", "PUT RIGHT AFTER", "REMOTE WRITES"], &rows);
         self.text(Style::Plain, &table);

@@ -11,7 +11,7 @@ use crate::remotes::{Op, Remote, Request, StartError};
 use crate::remotes::Provider;
 
 /// What the demo asks of a remote, whichever it is.
-pub(super) trait StandIn: Send + Sync {
+pub(crate) trait StandIn: Send + Sync {
     /// Its address.
     fn url(&self) -> String;
     /// The value of an entry.
@@ -68,26 +68,26 @@ impl<P: Provider> StandIn for Remote<P> {
 }
 
 /// A remote, and the VaultSecret of the example that is pushed there.
-pub(super) struct Site {
+pub(crate) struct Site {
     /// Place among the others.
-    pub(super) index: usize,
+    pub(crate) index: usize,
     /// The remote's name.
-    pub(super) label: &'static str,
+    pub(crate) label: &'static str,
     /// The example's folder.
-    pub(super) folder: &'static str,
+    pub(crate) folder: &'static str,
     /// Whether a change of an entry shows in its list.
-    pub(super) shows_changes: bool,
+    pub(crate) shows_changes: bool,
     /// The remote.
-    pub(super) remote: Arc<dyn StandIn>,
+    pub(crate) remote: Arc<dyn StandIn>,
     /// The VaultSecret.
-    pub(super) object: Outline,
+    pub(crate) object: Outline,
     /// Writes that some step answered for.
     accounted: AtomicUsize,
 }
 
 impl Site {
     /// A remote, before its example was read.
-    pub(super) fn new(
+    pub(crate) fn new(
         index: usize,
         label: &'static str,
         folder: &'static str,
@@ -99,24 +99,24 @@ impl Site {
     }
 
     /// Writes at the remote that no step has answered for yet.
-    pub(super) fn new_writes(&self) -> usize {
+    pub(crate) fn new_writes(&self) -> usize {
         self.remote.mutations().saturating_sub(self.accounted.load(Ordering::Relaxed))
     }
 
     /// Lets a step answer for the writes so far.
-    pub(super) fn account(&self) -> usize {
+    pub(crate) fn account(&self) -> usize {
         let all = self.remote.mutations();
         all.saturating_sub(self.accounted.swap(all, Ordering::Relaxed))
     }
 
     /// Calls about an entry; lists and log-ins come by the clock.
-    pub(super) fn entry_calls(&self) -> usize {
+    pub(crate) fn entry_calls(&self) -> usize {
         let about_an_entry = |request: &&Request| matches!(request.op, Op::Create | Op::Update | Op::Delete | Op::Get);
         self.remote.requests().iter().filter(about_an_entry).count()
     }
 
     /// How many lists were begun and answered after the call with that number.
-    pub(super) fn lists_after(&self, seq: u64) -> usize {
+    pub(crate) fn lists_after(&self, seq: u64) -> usize {
         let counts = |request: &&Request| {
             let first_page = request.op == Op::List && request.page.unwrap_or(1) == 1;
             first_page && request.seq > seq && request.status == Some(200)
@@ -125,18 +125,18 @@ impl Site {
     }
 
     /// The number of the last call.
-    pub(super) fn last_call(&self) -> u64 {
+    pub(crate) fn last_call(&self) -> u64 {
         self.remote.requests().last().map_or(0, |request| request.seq)
     }
 
     /// The entry whose value comes from a Secret, with that Secret's name and key.
-    pub(super) fn sourced(&self) -> Option<(&Entry, &str, &str)> {
+    pub(crate) fn sourced(&self) -> Option<(&Entry, &str, &str)> {
         let mut all = self.object.entries.iter();
         all.find_map(|entry| entry.source.as_ref().map(|(name, key)| (entry, name.as_str(), key.as_str())))
     }
 
     /// The entry whose value the operator made.
-    pub(super) fn generated(&self) -> Option<&Entry> {
+    pub(crate) fn generated(&self) -> Option<&Entry> {
         self.object.entries.iter().find(|entry| entry.generated)
     }
 }

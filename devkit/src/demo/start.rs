@@ -110,7 +110,7 @@ async fn stand_ins() -> Result<Vec<Site>, Failure> {
 }
 
 /// Where the examples are.
-pub(super) fn examples(site: &Site) -> PathBuf {
+pub(crate) fn examples(site: &Site) -> PathBuf {
     manifests::repository().join("examples").join(site.folder)
 }
 

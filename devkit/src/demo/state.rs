@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::manifests::text;
 
 /// Why a VaultSecret is not at rest: healthy, of this generation, and no write of it open or unsettled. Nothing if it is.
-pub(super) fn unrest(object: &Value, entries: usize) -> Option<String> {
+pub(crate) fn unrest(object: &Value, entries: usize) -> Option<String> {
     let status = &object["status"];
     let ready = ready(object);
     if (ready.0, ready.1) != ("True", "Synced") {
@@ -35,7 +35,7 @@ pub(super) fn unrest(object: &Value, entries: usize) -> Option<String> {
 }
 
 /// Status, reason and message of `Ready`.
-pub(super) fn ready(object: &Value) -> (&str, &str, &str) {
+pub(crate) fn ready(object: &Value) -> (&str, &str, &str) {
     let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let found = conditions.iter().find(|condition| text(condition, "/type") == "Ready");
     found.map_or(("Unknown", "NoStatus", "the operator has not said anything of it yet"), |condition| {
@@ -44,7 +44,7 @@ pub(super) fn ready(object: &Value) -> (&str, &str, &str) {
 }
 
 /// The conditions and the ledger, a line each.
-pub(super) fn lines(object: &Value) -> Vec<String> {
+pub(crate) fn lines(object: &Value) -> Vec<String> {
     let status = &object["status"];
     if status.is_null() {
         return vec!["no status".to_owned()];
@@ -66,7 +66,7 @@ pub(super) fn lines(object: &Value) -> Vec<String> {
 }
 
 /// The cells of `kubectl get vsec -A`, for a machine without kubectl.
-pub(super) fn cells(object: &Value) -> Vec<String> {
+pub(crate) fn cells(object: &Value) -> Vec<String> {
     let (status, reason, _) = ready(object);
     let field = |pointer: &str| text(object, pointer).to_owned();
     vec![

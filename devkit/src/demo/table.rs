@@ -1,7 +1,7 @@
 //! Plain tables.
 
 /// Text columns under a heading, each as wide as its widest cell; a cell that is a number or a time is set to the right.
-pub(super) fn render(heading: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn render(heading: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([heading.get(column).map_or(0, |text| text.chars().count())]).max().unwrap_or(0)
@@ -26,10 +26,10 @@ fn is_number(cell: &str) -> bool {
 }
 
 /// A cell without a number.
-pub(super) const NOTHING: &str = "–";
+pub(crate) const NOTHING: &str = "–";
 
 /// A duration as a cell.
-pub(super) fn seconds(duration: std::time::Duration) -> String {
+pub(crate) fn seconds(duration: std::time::Duration) -> String {
     format!("{:.2} s", duration.as_secs_f64())
 }
 

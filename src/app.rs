@@ -340,18 +340,7 @@ async fn watch_all(ctx: &Arc<Context>, gates: &Gates, end: &CancellationToken) -
         return false;
     }
     gates.references.pass();
-    if ctx.settings.is_cluster_wide() {
-        // Last, and waited for by nobody: what they stand on is known, and a cluster with the definitions of an older version has none.
-        tokio::spawn(watch(
-            Api::all(ctx.client.clone()),
-            None,
-            Arc::clone(&ctx.cluster_vault_secrets),
-            move |change| changes.cluster(change),
-            mpsc::unbounded_channel().0,
-            Arc::new(Definitions::optional()),
-            end.clone(),
-        ));
-    }
+    cluster::spawn_watch(ctx, changes, end);
     true
 }
 

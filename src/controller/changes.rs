@@ -45,6 +45,9 @@ impl Changes {
 
     /// Whether something changed of a VaultSecret that a ClusterVaultSecret has to know, if one made it or may want one of its name.
     fn tells_cluster(&self, key: &ObjectKey, vs: &VaultSecret) -> bool {
+        if !self.ctx.settings.is_cluster_wide() {
+            return false;
+        }
         let hash = what_tells(vs);
         self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), hash) != Some(hash)
     }

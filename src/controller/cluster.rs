@@ -18,13 +18,19 @@ use jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use kube::core::Selector;
 use kube::{Resource as _, ResourceExt as _};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::backoff::{Backoff, OVERTAKEN, TRANSIENT, jittered};
+use super::changes::Changes;
 use super::context::Context;
+use super::definitions::Definitions;
+use super::guard::Guarded;
 use super::keys::{ConnectionKey, Waker};
 use super::namespaces::Chosen;
 use super::object::is_newer;
 use super::shown::Shown;
+use super::store::watch;
 use super::worker::NEVER;
 use crate::api::cluster_vault_secret::{ClusterVaultSecretStatus, Sharing};
 use crate::api::condition::{self, types};
@@ -147,6 +153,18 @@ impl Clusters {
     fn put(&self, name: &Arc<str>, state: ClusterState) {
         self.states.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(name), state);
     }
+}
+
+/// Watches ClusterVaultSecrets, in an operator for all namespaces. Last of all watches, as what they stand on has to be known, and
+/// waited for by nobody: a cluster with the definitions or the rights of an older version has none.
+pub fn spawn_watch(ctx: &Arc<Context>, changes: Arc<Changes>, end: &CancellationToken) {
+    if !ctx.settings.is_cluster_wide() {
+        return;
+    }
+    let api: Api<Guarded<ClusterVaultSecret>> = Api::all(ctx.client.clone());
+    let (store, listed) = (Arc::clone(&ctx.cluster_vault_secrets), mpsc::unbounded_channel().0);
+    let definitions = Arc::new(Definitions::optional());
+    tokio::spawn(watch(api, None, store, move |change| changes.cluster(change), listed, definitions, end.clone()));
 }
 
 /// Wakes those that a VaultSecret concerns: the one that made it, and those that want one of its name.

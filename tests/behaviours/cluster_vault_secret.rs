@@ -1,136 +1,8 @@
 //! Behaviours C1–C9: one ClusterVaultSecret, many namespaces.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
-use crate::common::{Kind, Object, Remote, Scene, api, generated, inline, merged};
-
-/// A ClusterVaultSecret with what it stands on, and namespaces that it may reach. All its names are those of the scene's namespace.
-struct Stage {
-    scene: Scene,
-    remote: Arc<Remote>,
-    /// Of the connection, of the ClusterVaultSecret and so of its VaultSecrets, and the value of the label that selects.
-    name: String,
-}
-
-impl Stage {
-    async fn new(prefix: &str, kind: Kind) -> Self {
-        Self::with(Scene::new(prefix).await, kind, json!({"remoteNamePrefix": "{{ namespace }}-"})).await
-    }
-
-    /// `connection`: fields of the ClusterVaultConnection.
-    async fn with(scene: Scene, kind: Kind, connection: Value) -> Self {
-        let remote = scene.remote(kind).await;
-        let name = scene.namespace.clone();
-        let credentials = json!({"apiVersion": "v1", "kind": "Secret", "stringData": remote.credentials(),
-                                 "metadata": {"name": format!("{name}-remote"), "namespace": scene.operator.system()}});
-        scene.apply(&credentials).await;
-        // Under Shared the operator's namespace pushes.
-        let allowed = json!({"names": [scene.operator.system()], "selector": {"matchLabels": {"of": name}}});
-        let more = merged(json!({"allowedNamespaces": allowed}), connection);
-        let spec = Scene::connection_spec(&remote, &format!("{name}-remote"), more);
-        scene.create("ClusterVaultConnection", &name, json!({"spec": spec})).await;
-        Self { scene, remote, name }
-    }
-
-    /// The name of another namespace of this stage.
-    fn place(&self, name: &str) -> String {
-        format!("{}-{name}", self.name)
-    }
-
-    /// Makes a namespace that the ClusterVaultSecret selects.
-    async fn namespace(&self, name: &str) -> String {
-        let name = self.place(name);
-        let labels = json!({"of": self.name, "app": "yes"});
-        self.scene.create("Namespace", &name, json!({"metadata": {"labels": labels}})).await;
-        name
-    }
-
-    /// Whether the namespace has the label that the ClusterVaultSecret selects by.
-    async fn label(&self, namespace: &str, selected: bool) {
-        let value = if selected { json!("yes") } else { Value::Null };
-        self.scene.patch("Namespace", namespace, json!({"metadata": {"labels": {"app": value}}})).await;
-    }
-
-    fn spec(&self, sharing: &str, data: Value) -> Value {
-        json!({
-            "namespaces": {"selector": {"matchLabels": {"of": self.name, "app": "yes"}}},
-            "sharing": sharing,
-            "template": {"connectionRef": {"kind": "ClusterVaultConnection", "name": self.name}, "data": data},
-        })
-    }
-
-    async fn create(&self, spec: Value) {
-        self.scene.create("ClusterVaultSecret", &self.name, json!({"spec": spec})).await;
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn(&Object) -> bool) -> Object {
-        self.scene.until("ClusterVaultSecret", &self.name, what, holds).await
-    }
-
-    /// Waits until it is Ready with so many namespaces.
-    async fn ready(&self, namespaces: usize) -> Object {
-        let counts = format!("{namespaces}/{namespaces}");
-        let holds = |object: &Object| object.is_ready() && object.text("/status/readyNamespaces") == counts;
-        self.until(&format!("is Ready with {counts}"), holds).await
-    }
-
-    /// What it says of a namespace: whether it is ready, the reason and the message.
-    fn says(object: &Object, namespace: &str) -> (bool, String, String) {
-        let all = object.at("/status/namespaces").as_array().cloned().unwrap_or_default();
-        let found = Object(all.into_iter().find(|place| place["name"] == namespace).unwrap_or_default());
-        (found.at("/ready") == true, found.text("/reason").to_owned(), found.text("/message").to_owned())
-    }
-
-    async fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Object> {
-        let found = api(&self.scene.client, kind, namespace).get_opt(name).await.unwrap()?;
-        Some(Object(serde_json::to_value(found).unwrap()))
-    }
-
-    /// The Secret of a namespace, once it has a value of that key.
-    async fn shown(&self, namespace: &str, key: &str) -> String {
-        let what = format!("{namespace} has the Secret");
-        self.scene
-            .eventually(&what, async || {
-                let secret = self.get("Secret", namespace, &self.name).await?;
-                secret.secret_value(key).map(|value| String::from_utf8(value).unwrap())
-            })
-            .await
-    }
-
-    async fn shows(&self, namespace: &str, key: &str, value: &str) {
-        let what = format!("{namespace} has the value");
-        self.scene
-            .eventually(&what, async || {
-                let secret = self.get("Secret", namespace, &self.name).await;
-                secret.and_then(|secret| secret.secret_value(key)).is_some_and(|shown| shown == value.as_bytes())
-            })
-            .await;
-    }
-
-    async fn goes(&self, kind: &str, namespace: &str) {
-        let what = format!("{kind} {} in {namespace} goes", self.name);
-        self.scene.eventually(&what, async || self.get(kind, namespace, &self.name).await.is_none()).await;
-    }
-
-    /// Writes of the operator since then, in the namespaces of this stage, its own, and the cluster.
-    fn writes(&self, mark: devkit::controlplane::AuditMark) -> Vec<String> {
-        let user = self.scene.operator.user();
-        let writes = ["create", "update", "patch", "delete", "deletecollection"];
-        let mine = |record: &devkit::controlplane::AuditRecord| {
-            let place = record.namespace.starts_with(&self.name) || record.uri.contains(&self.name);
-            record.user == user && place && writes.contains(&&*record.verb)
-        };
-        let all = self.scene.cluster.audit().requests_after(mark, mine);
-        all.iter().map(|record| format!("{} {}", record.verb, record.uri)).collect()
-    }
-
-    /// The stand-in ends with the test, and so does what would ask for it.
-    async fn end(self) {
-        self.scene.delete("ClusterVaultConnection", &self.name).await;
-    }
-}
+use crate::common::{Kind, Object, Scene, Stage, api, generated, inline, merged};
 
 /// C1: a VaultSecret in each namespace, entries and values of its own; namespaces come, change their labels and go.
 #[tokio::test]
@@ -431,4 +303,50 @@ async fn c10_what_the_schema_refuses() {
         scene.try_patch("ClusterVaultSecret", &scene.namespace, json!({"spec": {"sharing": "PerNamespace"}})).await;
     assert!(changed.expect_err("it is refused").to_string().contains("cannot be changed"));
     scene.delete("ClusterVaultSecret", &scene.namespace).await;
+}
+
+/// docs/cluster-vault-secret.md as it stands, with the connection pointed at the stand-in.
+#[tokio::test]
+async fn as_documented() {
+    let scene = Scene::new("cvs-docs").await;
+    let remote = scene.remote(Kind::Kelvin).await;
+    let system = scene.operator.system().to_owned();
+    let page = std::fs::read_to_string(crate::common::in_repository("docs/cluster-vault-secret.md")).unwrap();
+    let blocks = page.split("\n```yaml\n").skip(1).map(|rest| rest.split("\n```").next().unwrap());
+    let manifests: Vec<Value> = blocks.flat_map(|text| serde_saphyr::from_multiple::<Value>(text).unwrap()).collect();
+    let kinds: Vec<_> = manifests.iter().map(|manifest| manifest["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["ClusterVaultConnection", "ClusterVaultSecret", "ClusterVaultSecret"]);
+    let credentials = json!({"apiVersion": "v1", "kind": "Secret", "stringData": remote.credentials(),
+                             "metadata": {"name": "platform-kelvin", "namespace": system}});
+    scene.apply(&credentials).await;
+    let places = ["docs-checkout", "docs-blog"];
+    for place in places {
+        scene.create("Namespace", place, json!({"metadata": {"labels": {"tier": "apps"}}})).await;
+    }
+    for mut manifest in manifests {
+        if manifest["kind"] == "ClusterVaultConnection" {
+            manifest["spec"]["kelvin"]["url"] = json!(remote.url());
+            manifest["spec"]["allowInsecureUrl"] = json!(true);
+        }
+        scene.apply(&manifest).await;
+    }
+    for name in ["database", "registry"] {
+        let ready = |object: &Object| object.is_ready() && object.text("/status/readyNamespaces") == "2/2";
+        scene.until("ClusterVaultSecret", name, "is Ready", ready).await;
+    }
+    let shown = async |place: &str, name: &str, key: &str| {
+        let secret = api(&scene.client, "Secret", place).get(name).await.unwrap();
+        let value = Object(serde_json::to_value(secret).unwrap()).secret_value(key).unwrap();
+        String::from_utf8(value).unwrap()
+    };
+    for place in places {
+        assert_eq!(remote.value(&format!("{place}-db-pw")), Some(shown(place, "database", "DB_PASSWORD").await));
+        assert_eq!(remote.value(&format!("{system}-registry")), Some(shown(place, "registry", "TOKEN").await));
+    }
+    assert_eq!(remote.entries().len(), 3);
+    for (kind, name) in
+        [("ClusterVaultSecret", "database"), ("ClusterVaultSecret", "registry"), ("ClusterVaultConnection", "platform")]
+    {
+        scene.delete(kind, name).await;
+    }
 }

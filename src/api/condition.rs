@@ -108,6 +108,8 @@ reasons! {
         NamespacesNotReady,
         /// The one VaultSecret of all namespaces is not Ready.
         SharedNotReady,
+        /// The connection does not exist, so whether it tells namespaces apart is not known.
+        ConnectionMissing,
         /// The connection's prefix gives all namespaces the same entries.
         NamesCollide,
         /// The spec cannot be used.
@@ -128,6 +130,8 @@ reasons! {
         VaultSecretConflict,
         /// A Secret of that name is there and is not ours.
         TargetConflict,
+        /// The connection does not exist.
+        ConnectionMissing,
         /// The connection's prefix gives it the entries of another namespace.
         NamesCollide,
         /// The API server does not take what is to be written.

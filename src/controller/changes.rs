@@ -144,6 +144,9 @@ impl Changes {
             Change::Gone(object) => {
                 let key = connection_key(kind, &*object);
                 self.forget(&Waker::Connection(key.clone()));
+                if kind == ConnectionKind::ClusterVaultConnection {
+                    cluster::wake_users(&self.ctx, &key.object.name);
+                }
                 self.ctx.wake.connection(key);
             }
             Change::Undecodable(key, error) => {

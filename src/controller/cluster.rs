@@ -264,20 +264,33 @@ fn unusable(cluster: &ClusterVaultSecret) -> Option<String> {
         .map(|_| "namespaces.selector is no label selector; see matchExpressions".to_owned())
 }
 
-/// Why the namespaces cannot be told apart at the remote, if so.
-fn collision(ctx: &Context, cluster: &ClusterVaultSecret, namespaces: usize) -> Option<String> {
+/// Why nothing may be made in any namespace, if so.
+pub(super) struct Held {
+    reason: ClusterReason,
+    place: NamespaceReason,
+    message: String,
+}
+
+/// Whether the namespaces can be told apart at the remote. Asked before anything is made: of two that want one entry, which one
+/// gets it would be chance.
+fn held(ctx: &Context, cluster: &ClusterVaultSecret, namespaces: usize) -> Option<Held> {
     let of = &cluster.spec.template.connection_ref;
-    let shared = cluster.spec.sharing == Sharing::Shared;
-    if shared || namespaces < 2 || !cluster.spec.template.pushes() {
+    if !cluster.spec.template.pushes() {
         return None;
     }
-    let connection = Shown::get(ctx, &ConnectionKey::new(of.kind(), "", &of.name))?;
+    let Some(connection) = Shown::get(ctx, &ConnectionKey::new(of.kind(), "", &of.name)) else {
+        let message = format!("{} does not exist", of.display());
+        let (reason, place) = (ClusterReason::ConnectionMissing, NamespaceReason::ConnectionMissing);
+        return Some(Held { reason, place, message });
+    };
     let apart = connection.prefix.as_deref().is_some_and(super::desired::tells_namespaces_apart);
-    (!apart).then(|| {
-        format!(
+    (namespaces > 1 && !apart).then(|| Held {
+        reason: ClusterReason::NamesCollide,
+        place: NamespaceReason::NamesCollide,
+        message: format!(
             "{} gives every namespace the same entries; put {{{{ namespace }}}} into its remoteNamePrefix, or use sharing: Shared",
             of.display()
-        )
+        ),
     })
 }
 

@@ -96,7 +96,14 @@ async fn c3_what_is_in_the_way_stays() {
 async fn c4_namespaces_that_cannot_be_told_apart() {
     let stage = Stage::with(Scene::new("c4").await, Kind::Kelvin, json!({"remoteNamePrefix": "platform-"})).await;
     let (a, b) = (stage.namespace("a").await, stage.namespace("b").await);
-    stage.create(stage.spec("PerNamespace", json!([inline("REGION", "region", "eu")]))).await;
+    let mut spec = stage.spec("PerNamespace", json!([inline("REGION", "region", "eu")]));
+    spec["template"]["connectionRef"]["name"] = json!(stage.place("nothing"));
+    stage.create(spec).await;
+    // Nor while it is not known.
+    let object = stage.until("waits for the connection", |o| o.ready().reason == "ConnectionMissing").await;
+    assert_eq!(Stage::says(&object, &a).1, "ConnectionMissing");
+    let edit = json!({"spec": {"template": {"connectionRef": {"name": stage.name}}}});
+    stage.scene.patch("ClusterVaultSecret", &stage.name, edit).await;
     let object = stage.until("is refused", |o| o.ready().reason == "NamesCollide").await;
     let message = object.ready().message;
     assert!(message.contains("remoteNamePrefix") && message.contains("sharing: Shared"), "{message}");

@@ -12,8 +12,8 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions
 use super::decide::{self, Plan, World};
 use super::stamp::Stamp;
 use super::status::{Observed, Place};
-use super::{ClusterState, Failed, collision};
-use crate::api::{ClusterReason, ClusterVaultSecret, NamespaceReason, VaultSecret, names};
+use super::{ClusterState, Failed, Held, held};
+use crate::api::{ClusterVaultSecret, NamespaceReason, VaultSecret, names};
 use crate::controller::backoff::{REFUSED, TRANSIENT};
 use crate::controller::context::Context;
 use crate::controller::namespaces::Chosen;
@@ -33,9 +33,9 @@ pub(super) async fn observe(
     next: &mut Option<Timestamp>,
 ) -> Observed {
     super::share::withdraw(ctx, state, stamp, &BTreeSet::new(), cluster).await;
-    let collision = collision(ctx, cluster, chosen.there.len());
-    let places = stand(ctx, state, cluster, stamp, &chosen.there, collision.as_deref(), next).await;
-    Observed { places, problem: collision.map(|text| (ClusterReason::NamesCollide, text)), ..Observed::default() }
+    let held = held(ctx, cluster, chosen.there.len());
+    let places = stand(ctx, state, cluster, stamp, &chosen.there, held.as_ref(), next).await;
+    Observed { places, problem: held.map(|held| (held.reason, held.message)), ..Observed::default() }
 }
 
 /// Creates, changes and deletes VaultSecrets so that there is one in each wanted namespace and in no other. Returns what holds
@@ -46,7 +46,7 @@ pub(super) async fn stand(
     cluster: &ClusterVaultSecret,
     stamp: &Stamp,
     wanted: &BTreeSet<String>,
-    held: Option<&str>,
+    held: Option<&Held>,
     next: &mut Option<Timestamp>,
 ) -> Vec<Place> {
     let now = ctx.clock.now();
@@ -76,7 +76,7 @@ pub(super) async fn stand(
         }
         match (child, held) {
             (Some(vs), _) => Place::of(namespace, &vs),
-            (None, Some(why)) => Place::not_ready(namespace, NamespaceReason::NamesCollide, why),
+            (None, Some(held)) => Place::not_ready(namespace, held.place, held.message.clone()),
             (None, None) => Place::not_ready(namespace, NamespaceReason::Pending, "the VaultSecret is being made"),
         }
     };

@@ -22,7 +22,7 @@ FUZZ_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 FUZZ_RUN = $(FUZZ)/$(FUZZ_HOST)/release/$(TARGET)
 FUZZ_ARGS := -timeout=20 -rss_limit_mb=2048 -print_final_stats=1
 
-CRDS := vaultsecrets.yaml vaultconnections.yaml clustervaultconnections.yaml
+CRDS := vaultsecrets.yaml vaultconnections.yaml clustervaultconnections.yaml clustervaultsecrets.yaml
 DEVKIT := $(CARGO) run --quiet --package devkit --
 
 # The image: its name, where its source is to be found (a label), and what it is built for: the machine's own kind of processor.

@@ -27,7 +27,7 @@ use crate::controller::events::Events;
 use crate::controller::guard::Guarded;
 use crate::controller::keys::Wake;
 use crate::controller::store::{Change, Store, watch};
-use crate::controller::{connection, reconcile, scrape, sealing, watch_metadata, worker};
+use crate::controller::{cluster, connection, reconcile, scrape, sealing, watch_metadata, worker};
 use crate::keyring;
 use crate::leader::{Candidate, Leadership};
 use crate::metrics::Metrics;
@@ -162,6 +162,7 @@ async fn lead(
     let Some(keys) = start_up(&client, &args.operator_namespace, &gates, &end).await? else { return Ok(()) };
     let (objects, woken_objects) = mpsc::unbounded_channel();
     let (connections, woken_connections) = mpsc::unbounded_channel();
+    let (clusters, woken_clusters) = mpsc::unbounded_channel();
     let settings = Settings {
         operator_namespace: args.operator_namespace,
         namespaces: args.namespaces,
@@ -189,7 +190,9 @@ async fn lead(
         connections: crate::controller::connections::Connections::default(),
         remotes: Mutex::new(HashMap::new()),
         restarts: crate::controller::restart::RestartBudget::new(args.rollout_restarts_per_minute),
-        wake: Wake { objects, connections },
+        cluster_vault_secrets: Arc::default(),
+        clusters: crate::controller::cluster::Clusters::default(),
+        wake: Wake { objects, connections, clusters },
         metrics: Arc::clone(&metrics),
         workers: Semaphore::new(settings.workers),
         wiring: tokio::sync::RwLock::new(()),
@@ -201,7 +204,7 @@ async fn lead(
         return Ok(());
     }
     crate::controller::index_all(&ctx);
-    let (on_objects, on_connections) = (Arc::clone(&ctx), Arc::clone(&ctx));
+    let (on_objects, on_connections, on_clusters) = (Arc::clone(&ctx), Arc::clone(&ctx), Arc::clone(&ctx));
     let objects = worker::run(
         woken_objects,
         move |key| {
@@ -223,8 +226,16 @@ async fn lead(
         },
         end.clone(),
     );
+    let clusters = worker::run(
+        woken_clusters,
+        move |name| {
+            let ctx = Arc::clone(&on_clusters);
+            async move { Box::pin(cluster::reconcile(&ctx, &name)).await }
+        },
+        end.clone(),
+    );
     tracing::info!("running");
-    let work = async { tokio::join!(objects, connections) };
+    let work = async { tokio::join!(objects, connections, clusters) };
     tokio::pin!(work);
     tokio::select! {
         _ = &mut work => {}
@@ -329,6 +340,7 @@ async fn watch_all(ctx: &Arc<Context>, gates: &Gates, end: &CancellationToken) -
         return false;
     }
     gates.references.pass();
+    cluster::spawn_watch(ctx, changes, end);
     true
 }
 

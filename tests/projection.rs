@@ -16,7 +16,7 @@ use vaultsecret_operator::source::reference::{Namespaced, SourceError, SourceKin
 use vaultsecret_operator::value::SecretValue;
 
 fn owner(uid: &str) -> Owner {
-    Owner { name: "checkout".into(), uid: uid.into() }
+    Owner::vault_secret("checkout", uid)
 }
 
 fn desired(namespace: &str, policy: CreationPolicy, data: &[(&str, &str)]) -> Desired {
@@ -106,7 +106,7 @@ async fn merge_is_account_of_its_own_keys() {
     let client = cp.admin_client();
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &ns);
     let a = owner("u1");
-    let b = Owner { name: "billing".into(), uid: "u2".into() };
+    let b = Owner::vault_secret("billing", "u2");
     let mut wanted = desired(&ns, CreationPolicy::Merge, &[("A", "1"), ("tls.crt", "2")]);
     assert!(matches!(
         apply(client.clone(), &wanted, &a, Hint::Unknown).await.unwrap_err(),

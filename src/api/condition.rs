@@ -95,6 +95,50 @@ reasons! {
     }
 }
 
+reasons! {
+    /// Reasons of a ClusterVaultSecret's `Ready` condition.
+    ClusterReason {
+        /// Every namespace has what it should.
+        Synced,
+        /// No namespace is to have it.
+        NoNamespaces,
+        /// Some namespaces do not have it yet, and are about to.
+        Progressing,
+        /// Some namespaces cannot have it as things are.
+        NamespacesNotReady,
+        /// The one VaultSecret of all namespaces is not Ready.
+        SharedNotReady,
+        /// The connection does not exist, so whether it tells namespaces apart is not known.
+        ConnectionMissing,
+        /// The connection's prefix gives all namespaces the same entries.
+        NamesCollide,
+        /// The spec cannot be used.
+        Invalid,
+    }
+}
+
+reasons! {
+    /// Reasons in a namespace of a ClusterVaultSecret, beside those of the VaultSecret there.
+    NamespaceReason {
+        /// It has what it should.
+        Synced,
+        /// It is about to get it.
+        Pending,
+        /// There is no such namespace.
+        NamespaceMissing,
+        /// A VaultSecret of that name is there and is not ours.
+        VaultSecretConflict,
+        /// A Secret of that name is there and is not ours.
+        TargetConflict,
+        /// The connection does not exist.
+        ConnectionMissing,
+        /// The connection's prefix gives it the entries of another namespace.
+        NamesCollide,
+        /// The API server does not take what is to be written.
+        WriteFailed,
+    }
+}
+
 /// Condition types of the custom resources.
 pub mod types {
     /// Everything is as the spec wants it.

@@ -1,5 +1,6 @@
 //! The custom resources: types only. Field names are fixed; what the schema or CEL can refuse, they refuse.
 
+pub mod cluster_vault_secret;
 pub mod condition;
 pub mod connection;
 pub mod data_from;
@@ -11,6 +12,7 @@ pub mod value;
 pub mod vault_provider;
 pub mod vault_secret;
 
-pub use condition::{ConnectionReason, Reason};
+pub use cluster_vault_secret::{ClusterVaultSecret, ClusterVaultSecretSpec, ClusterVaultSecretStatus};
+pub use condition::{ClusterReason, ConnectionReason, NamespaceReason, Reason};
 pub use connection::{ClusterVaultConnection, ConnectionSpec, ConnectionStatus, VaultConnection};
 pub use vault_secret::{VaultSecret, VaultSecretSpec, VaultSecretStatus};

@@ -9,6 +9,9 @@ pub const OPERATOR: &str = "vaultsecret-operator";
 /// Finalizer of a VaultSecret; set only under `deletionPolicy: Delete`.
 pub const FINALIZER: &str = "vaultsecret.dev/cleanup";
 
+/// Field manager of the VaultSecrets that are made for a ClusterVaultSecret.
+pub const CLUSTER_MANAGER: &str = "vaultsecret-operator-clustervaultsecret";
+
 /// Annotation on a VaultSecret: every new value pushes all entries once.
 pub const FORCE_PUSH: &str = "vaultsecret.dev/force-push";
 

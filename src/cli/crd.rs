@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use crate::api::{ClusterVaultConnection, VaultConnection, VaultSecret};
+use crate::api::{ClusterVaultConnection, ClusterVaultSecret, VaultConnection, VaultSecret};
 
 /// All CRDs, as the API server is to have them.
 #[must_use]
@@ -40,7 +40,7 @@ pub fn yaml() -> anyhow::Result<String> {
 }
 
 fn derived() -> Vec<CustomResourceDefinition> {
-    vec![VaultSecret::crd(), VaultConnection::crd(), ClusterVaultConnection::crd()]
+    vec![VaultSecret::crd(), VaultConnection::crd(), ClusterVaultConnection::crd(), ClusterVaultSecret::crd()]
 }
 
 /// Takes out what the derived schema says too much, here and in every schema below.
@@ -139,6 +139,13 @@ mod tests {
         spec.http.create.answer.updated spec.http.list.paging.cursor.next spec.http.answers.body.endsWith \
         spec.http.names.pattern";
 
+    /// The fields of a ClusterVaultSecret, but for those of its template.
+    const CLUSTER_VAULT_SECRET: &str = "spec.namespaces.names spec.namespaces.selector.matchLabels spec.namespaces.exclude \
+        spec.sharing spec.vaultSecretName spec.vaultSecretMetadata.labels spec.vaultSecretMetadata.annotations \
+        spec.template.connectionRef.name status.observedGeneration status.conditions.type status.matching status.ready \
+        status.readyNamespaces status.namespaces.name status.namespaces.ready status.namespaces.reason \
+        status.namespaces.message status.copies";
+
     fn crd(plural: &str) -> Value {
         let crd = all().into_iter().find(|crd| crd.spec.names.plural == plural).expect("a known kind");
         serde_json::to_value(crd).expect("JSON")
@@ -176,6 +183,11 @@ mod tests {
             "spec.allowedNamespaces.names spec.allowedNamespaces.selector.matchLabels spec.remoteNamePrefix";
         assert_fields("clustervaultconnections", cluster_only);
         assert_eq!(at(&crd("vaultconnections"), "spec.allowedNamespaces"), None);
+        assert_fields("clustervaultsecrets", CLUSTER_VAULT_SECRET);
+        let secret = crd("vaultsecrets");
+        let cluster = crd("clustervaultsecrets");
+        let fields = |schema: &Value| schema["properties"].clone();
+        assert_eq!(fields(at(&cluster, "spec.template").unwrap()), fields(at(&secret, "spec").unwrap()));
     }
 
     #[test]
@@ -203,6 +215,7 @@ mod tests {
             ("vaultsecrets", "vsec", "Namespaced"),
             ("vaultconnections", "vconn", "Namespaced"),
             ("clustervaultconnections", "cvconn", "Cluster"),
+            ("clustervaultsecrets", "cvsec", "Cluster"),
         ] {
             let crd = crd(plural);
             assert_eq!(crd["metadata"]["name"], format!("{plural}.vaultsecret.dev"));
@@ -220,6 +233,7 @@ mod tests {
             ("vaultsecrets", &["Connection", "Synced", "Ready", "Reason", "Age", "Target*", "Message*"][..]),
             ("vaultconnections", &connection),
             ("clustervaultconnections", &connection),
+            ("clustervaultsecrets", &["Sharing", "Namespaces", "Ready", "Reason", "Age", "Message*"]),
         ] {
             let crd = crd(plural);
             let columns = version(&crd)["additionalPrinterColumns"].as_array().expect("columns").iter();

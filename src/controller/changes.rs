@@ -4,29 +4,33 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kube::Resource;
 use kube::core::{ObjectMeta, Selector};
+use kube::{Resource, ResourceExt as _};
 
 use super::context::Context;
 use super::keys::{ConnectionKey, Waker};
 use super::store::Change;
-use super::{credentials, key_of, pass};
+use super::{cluster, credentials, key_of, pass};
+use crate::api::condition::{self, types};
 use crate::api::connection::ConnectionSpec;
 use crate::api::vault_secret::ConnectionKind;
-use crate::api::{VaultSecret, names};
+use crate::api::{ClusterVaultSecret, VaultSecret, names};
+use crate::remote::lane::ObjectKey;
 
 /// Takes changes in.
 pub struct Changes {
     ctx: Arc<Context>,
     /// What was seen last of what wakes.
     hashes: Mutex<HashMap<Waker, u64>>,
+    /// What ClusterVaultSecrets were told of their VaultSecrets.
+    told: Mutex<HashMap<ObjectKey, u64>>,
 }
 
 impl Changes {
     /// Nothing seen yet.
     #[must_use]
     pub fn new(ctx: Arc<Context>) -> Arc<Self> {
-        Arc::new(Self { ctx, hashes: Mutex::new(HashMap::new()) })
+        Arc::new(Self { ctx, hashes: Mutex::default(), told: Mutex::default() })
     }
 
     /// Whether something of the metadata changed that wakes.
@@ -39,12 +43,45 @@ impl Changes {
         self.hashes.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
     }
 
+    /// Whether something changed of a VaultSecret that a ClusterVaultSecret has to know, if one made it or may want one of its name.
+    fn tells_cluster(&self, key: &ObjectKey, vs: &VaultSecret) -> bool {
+        if !self.ctx.settings.is_cluster_wide() {
+            return false;
+        }
+        let hash = what_tells(vs);
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), hash) != Some(hash)
+    }
+
+    /// A ClusterVaultSecret changed.
+    pub fn cluster(&self, change: Change<ClusterVaultSecret>) {
+        match change {
+            Change::Applied(object) => {
+                let name: Arc<str> = object.name_any().into();
+                if self.is_news(&Waker::Cluster(Arc::clone(&name)), &object.metadata) {
+                    self.ctx.wake.cluster(name);
+                }
+            }
+            Change::Gone(object) => {
+                let name: Arc<str> = object.name_any().into();
+                self.forget(&Waker::Cluster(Arc::clone(&name)));
+                self.ctx.wake.cluster(name);
+            }
+            Change::Undecodable(key, error) => {
+                tracing::error!(name = %key.name, %error, "a ClusterVaultSecret cannot be decoded; the others go on");
+                self.ctx.metrics.undecodable_object("ClusterVaultSecret");
+            }
+        }
+    }
+
     /// A VaultSecret changed.
     pub fn object(&self, change: Change<VaultSecret>) {
         match change {
             Change::Applied(vs) => {
                 let key = key_of(&vs);
                 self.ctx.objects.shown(&key, &vs);
+                if self.tells_cluster(&key, &vs) {
+                    cluster::wake_for(&self.ctx, &vs);
+                }
                 let who = Waker::Object(key.clone());
                 if self.is_news(&who, &vs.metadata) {
                     self.ctx.refs.set(&who, pass::refs_of(&vs));
@@ -65,6 +102,8 @@ impl Changes {
                 let connection = &vs.spec.connection_ref;
                 self.ctx.wake.connection(ConnectionKey::new(connection.kind(), &key.namespace, &connection.name));
                 self.ctx.objects.forget(&key);
+                self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                cluster::wake_for(&self.ctx, &vs);
             }
             Change::Undecodable(key, error) => {
                 tracing::error!(
@@ -94,6 +133,9 @@ impl Changes {
                     self.ctx.refs.set(&who, credentials::refs(&spec(&object), &namespace));
                     // Objects that name it wait for what becomes of it, so they are looked at too.
                     self.ctx.wake.connection(key.clone());
+                    if kind == ConnectionKind::ClusterVaultConnection {
+                        cluster::wake_users(&self.ctx, &key.object.name);
+                    }
                     if self.ctx.connections.get(&key).is_none() {
                         super::connection::wake_objects(&self.ctx, &key);
                     }
@@ -102,6 +144,9 @@ impl Changes {
             Change::Gone(object) => {
                 let key = connection_key(kind, &*object);
                 self.forget(&Waker::Connection(key.clone()));
+                if kind == ConnectionKind::ClusterVaultConnection {
+                    cluster::wake_users(&self.ctx, &key.object.name);
+                }
                 self.ctx.wake.connection(key);
             }
             Change::Undecodable(key, error) => {
@@ -137,6 +182,24 @@ fn what_wakes(meta: &ObjectMeta) -> u64 {
     meta.deletion_timestamp.as_ref().map(|t| t.0).hash(&mut hasher);
     for name in [names::FORCE_PUSH, names::ADOPT, names::APPROVE] {
         meta.annotations.as_ref().and_then(|a| a.get(name)).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// What of a VaultSecret tells a ClusterVaultSecret something: whose and what it is, whether it is Ready, and its Secret's version.
+fn what_tells(vs: &VaultSecret) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let meta = &vs.metadata;
+    (&meta.uid, meta.generation, &meta.labels, &meta.annotations).hash(&mut hasher);
+    meta.deletion_timestamp.as_ref().map(|t| t.0).hash(&mut hasher);
+    for owner in meta.owner_references.iter().flatten() {
+        (&owner.uid, owner.controller).hash(&mut hasher);
+    }
+    if let Some(status) = &vs.status {
+        status.observed_generation.hash(&mut hasher);
+        status.target.as_ref().map(|target| (&target.name, &target.resource_version)).hash(&mut hasher);
+        let ready = condition::find(&status.conditions, types::READY);
+        ready.map(|c| (&c.status, &c.reason, &c.message)).hash(&mut hasher);
     }
     hasher.finish()
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kube::Client;
 use tokio::sync::Semaphore;
 
+use super::cluster::Clusters;
 use super::connections::Connections;
 use super::entries::Entries;
 use super::events::Events;
@@ -20,7 +21,7 @@ use super::restart::RestartBudget;
 use super::sealing::Sealing;
 use super::selected::Selected;
 use super::store::Store;
-use crate::api::{ClusterVaultConnection, VaultConnection, VaultSecret};
+use crate::api::{ClusterVaultConnection, ClusterVaultSecret, VaultConnection, VaultSecret};
 use crate::clock::Clock;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
@@ -46,7 +47,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether the operator works in every namespace, and so sees ClusterVaultConnections.
+    /// Whether the operator works in every namespace, and so sees ClusterVaultConnections and ClusterVaultSecrets.
     #[must_use]
     pub fn is_cluster_wide(&self) -> bool {
         self.namespaces.is_empty()
@@ -71,6 +72,10 @@ pub struct Context {
     pub vault_connections: Arc<Store<VaultConnection>>,
     /// ClusterVaultConnections as the watch shows them.
     pub cluster_connections: Arc<Store<ClusterVaultConnection>>,
+    /// ClusterVaultSecrets as the watch shows them.
+    pub cluster_vault_secrets: Arc<Store<ClusterVaultSecret>>,
+    /// What is remembered of them, and the Secrets that were copied for them.
+    pub clusters: Clusters,
     /// Namespaces and their labels; empty unless cluster-wide.
     pub namespaces: Namespaces,
     /// What is remembered of VaultSecrets.

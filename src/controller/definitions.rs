@@ -14,7 +14,8 @@ const INSTALL: &str = "vaultsecret crd | kubectl apply -f -";
 /// The definitions that a watch has found missing.
 #[derive(Debug)]
 pub struct Definitions {
-    gate: Gate,
+    /// `None`: what is missing is not served until it is there, and nothing else waits for it.
+    gate: Option<Gate>,
     missing: Mutex<BTreeSet<String>>,
 }
 
@@ -22,7 +23,24 @@ impl Definitions {
     /// None is known to be missing; the gate stays as it is until there is something to say.
     #[must_use]
     pub fn new(gate: Gate) -> Self {
-        Self { gate, missing: Mutex::default() }
+        Self { gate: Some(gate), missing: Mutex::default() }
+    }
+
+    /// The same for kinds that a newer version of the operator brought: a cluster that has only the definitions and the rights of an
+    /// older one goes on as before.
+    #[must_use]
+    pub fn optional() -> Self {
+        Self { gate: None, missing: Mutex::default() }
+    }
+
+    /// A watch of a kind may not list it, though it is optional: told once. Returns whether that is so.
+    pub fn is_refused<K: Resource<DynamicType = ()>>(&self, error: &watcher::Error) -> bool {
+        let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else { return false };
+        let refused = self.gate.is_none() && status.code == 403;
+        if refused && self.missing().insert(name_of::<K>()) {
+            tracing::warn!("{} may not be listed, and are not served: update the operator's role", name_of::<K>());
+        }
+        refused
     }
 
     /// A watch of a kind failed because its definition is not installed.
@@ -31,8 +49,13 @@ impl Definitions {
         let mut missing = self.missing();
         // Every further attempt of every watch of the kind finds the same.
         if missing.insert(name.clone()) {
-            tracing::warn!("CRD {name} is not installed: {INSTALL}");
-            self.gate.fail(told(&missing));
+            match &self.gate {
+                Some(gate) => {
+                    tracing::warn!("CRD {name} is not installed: {INSTALL}");
+                    gate.fail(told(&missing));
+                }
+                None => tracing::warn!("CRD {name} is not installed, and nothing of it is served: {INSTALL}"),
+            }
         }
     }
 
@@ -41,7 +64,7 @@ impl Definitions {
         let name = name_of::<K>();
         let mut missing = self.missing();
         if missing.remove(&name) {
-            tracing::info!("CRD {name} is installed now");
+            tracing::info!("{name} can be listed now");
             self.show(&missing);
         }
     }
@@ -52,10 +75,10 @@ impl Definitions {
     }
 
     fn show(&self, missing: &BTreeSet<String>) {
-        if missing.is_empty() {
-            self.gate.pass();
-        } else {
-            self.gate.fail(told(missing));
+        match &self.gate {
+            Some(gate) if missing.is_empty() => gate.pass(),
+            Some(gate) => gate.fail(told(missing)),
+            None => {}
         }
     }
 

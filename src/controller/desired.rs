@@ -73,6 +73,12 @@ impl Prefix<'_> {
     }
 }
 
+/// Whether a prefix is another one in another namespace.
+#[must_use]
+pub fn tells_namespaces_apart(template: &str) -> bool {
+    placeholder(template).is_some()
+}
+
 /// Where a template has the namespace first.
 fn placeholder(template: &str) -> Option<std::ops::Range<usize>> {
     let mut from = 0;

@@ -25,6 +25,7 @@ pub(crate) struct Fixture {
     pub(crate) api: FakeApi,
     _woken: mpsc::UnboundedReceiver<ObjectKey>,
     _connections: mpsc::UnboundedReceiver<ConnectionKey>,
+    _clusters: mpsc::UnboundedReceiver<Arc<str>>,
 }
 
 impl Fixture {
@@ -34,6 +35,7 @@ impl Fixture {
         let client = api.client();
         let (objects, _woken) = mpsc::unbounded_channel();
         let (connections, _connections) = mpsc::unbounded_channel();
+        let (clusters, _clusters) = mpsc::unbounded_channel();
         let settings = Settings {
             vault_token_file: std::path::PathBuf::new(),
             operator_namespace: "system".to_owned(),
@@ -61,13 +63,15 @@ impl Fixture {
             selected: super::selected::Selected::default(),
             connections: super::connections::Connections::default(),
             remotes: Mutex::new(HashMap::new()),
-            wake: Wake { objects, connections },
+            cluster_vault_secrets: Arc::default(),
+            clusters: super::cluster::Clusters::default(),
+            wake: Wake { objects, connections, clusters },
             metrics: Metrics::new(),
             workers: Semaphore::new(settings.workers),
             wiring: tokio::sync::RwLock::new(()),
             settings,
         });
-        Self { ctx, api, _woken, _connections }
+        Self { ctx, api, _woken, _connections, _clusters }
     }
 
     /// Shows an object as a watch would.

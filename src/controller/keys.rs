@@ -1,5 +1,7 @@
 //! Who can be woken, and the channels that wake them.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 
 use crate::api::vault_secret::ConnectionKind;
@@ -56,6 +58,8 @@ pub enum Waker {
     Object(ObjectKey),
     /// A connection.
     Connection(ConnectionKey),
+    /// A ClusterVaultSecret, by name.
+    Cluster(Arc<str>),
 }
 
 /// The sending ends of the channels that wake objects and connections.
@@ -65,6 +69,8 @@ pub struct Wake {
     pub objects: mpsc::UnboundedSender<ObjectKey>,
     /// Wakes connections.
     pub connections: mpsc::UnboundedSender<ConnectionKey>,
+    /// Wakes ClusterVaultSecrets.
+    pub clusters: mpsc::UnboundedSender<Arc<str>>,
 }
 
 impl Wake {
@@ -74,6 +80,7 @@ impl Wake {
             match one {
                 Waker::Object(key) => self.object(key),
                 Waker::Connection(key) => self.connection(key),
+                Waker::Cluster(name) => self.cluster(name),
             }
         }
     }
@@ -86,5 +93,10 @@ impl Wake {
     /// Wakes a connection.
     pub fn connection(&self, key: ConnectionKey) {
         let _ = self.connections.send(key);
+    }
+
+    /// Wakes a ClusterVaultSecret.
+    pub fn cluster(&self, name: Arc<str>) {
+        let _ = self.clusters.send(name);
     }
 }

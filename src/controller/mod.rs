@@ -5,6 +5,7 @@ pub mod approval;
 pub mod backoff;
 pub mod changes;
 pub mod choose;
+pub mod cluster;
 pub mod connection;
 pub mod connection_status;
 pub mod connections;

@@ -125,7 +125,7 @@ impl Pass<'_> {
             // A key that has no value says so itself.
             Err(issue) => return Projection { issue, ..Projection::default() },
         };
-        let owner = Owner { name: self.key.name.to_string(), uid: self.uid() };
+        let owner = Owner::vault_secret(&*self.key.name, self.uid());
         let gone = self.remove_renamed(&owner).await;
         if let Err(error) = gone {
             return Projection { issue: Some(issue_of(&error)), ..Projection::default() };
@@ -194,7 +194,7 @@ impl Pass<'_> {
         if self.vs.spec.creation_policy() != CreationPolicy::Merge || target.name.is_empty() {
             return;
         }
-        let owner = Owner { name: self.key.name.to_string(), uid: self.uid() };
+        let owner = Owner::vault_secret(&*self.key.name, self.uid());
         let removed = remove(self.ctx.client.clone(), &self.key.namespace, &target.name, &owner);
         if let Ok(Err(error)) = tokio::time::timeout(CALL_LIMIT, removed).await {
             self.warn("TargetLeft", format!("our keys are left in Secret {:?}: {error}", target.name));

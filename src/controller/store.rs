@@ -150,6 +150,7 @@ pub async fn watch<K>(
                     tokio::time::sleep(jittered(Duration::from_secs(1))).await;
                     stream = begin();
                 }
+                None if definitions.is_refused::<K>(&error) => {}
                 None => {
                     let error = watch_error(&error);
                     tracing::warn!(kind = %K::kind(&()), %error, "a watch failed; it is tried again");

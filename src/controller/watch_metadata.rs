@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::WatchBackoff;
 use super::context::Context;
+use super::keys::Waker;
 use super::refs::{Known, Ref, RefKind};
+use crate::remote::lane::ObjectKey;
 
 /// A dead connection is noticed after this many seconds: kube's default of 290 is long for secrets.
 const WATCH_SECONDS: u32 = 120;
@@ -55,6 +57,7 @@ pub async fn watch_refs<K>(
                 held.clear();
                 if kind == RefKind::Secret {
                     ctx.selected.list_begins(namespace.as_deref());
+                    ctx.clusters.copies.list_begins();
                 }
             }
             Ok(Event::InitApply(object)) => {
@@ -67,12 +70,17 @@ pub async fn watch_refs<K>(
                 let of = reference(kind, &object);
                 if kind == RefKind::Secret {
                     ctx.wake.all(ctx.selected.observe(&of.namespace, &of.name, None));
+                    let copy = ObjectKey::new(&*of.namespace, &*of.name);
+                    ctx.wake.all(ctx.clusters.copies.gone(&copy, &object.metadata).map(Waker::Cluster));
                 }
                 ctx.wake.all(ctx.refs.observe(&of, Known::Gone));
             }
             Ok(Event::InitDone) => {
                 if kind == RefKind::Secret {
                     ctx.wake.all(ctx.selected.list_ends(namespace.as_deref()));
+                    if namespace.is_none() {
+                        ctx.wake.all(ctx.clusters.copies.list_ends().into_iter().map(Waker::Cluster));
+                    }
                 }
                 ctx.wake.all(ctx.refs.listed(kind, namespace.as_deref(), &held));
                 held = HashSet::new();
@@ -100,6 +108,8 @@ fn observe<K: Resource>(ctx: &Context, kind: RefKind, object: &PartialObjectMeta
     let name = object.metadata.name.as_deref().unwrap_or_default();
     if kind == RefKind::Secret {
         ctx.wake.all(ctx.selected.observe(namespace, name, Some(object.labels())));
+        let copy = ctx.clusters.copies.observe(namespace, name, &object.metadata);
+        ctx.wake.all(copy.map(Waker::Cluster));
     }
     if !ctx.refs.is_referred_to(kind, namespace, name) {
         return None;
@@ -170,9 +180,9 @@ pub async fn watch_namespaces(
             }
             Ok(Event::InitApply(object)) => {
                 held.insert(object.name_any());
-                ctx.namespaces.observe(&object.name_any(), object.labels().clone())
+                observe_namespace(&ctx, &object)
             }
-            Ok(Event::Apply(object)) => ctx.namespaces.observe(&object.name_any(), object.labels().clone()),
+            Ok(Event::Apply(object)) => observe_namespace(&ctx, &object),
             Ok(Event::Delete(object)) => ctx.namespaces.gone(&object.name_any()),
             Ok(Event::InitDone) => {
                 ctx.namespaces.retain(|name| held.contains(name));
@@ -189,6 +199,14 @@ pub async fn watch_namespaces(
             for connection in ctx.connections.all().iter().filter(|c| c.allowed.is_some()) {
                 super::connection::wake_objects(&ctx, &connection.key);
             }
+            super::cluster::wake_all(&ctx);
         }
     }
+}
+
+/// Takes over what a watch shows. Returns whether it is news.
+fn observe_namespace(ctx: &Context, object: &PartialObjectMeta<Namespace>) -> bool {
+    let name = object.name_any();
+    let going = ctx.namespaces.going(&name, object.metadata.deletion_timestamp.is_some());
+    ctx.namespaces.observe(&name, object.labels().clone()) || going
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use merge::{field_manager, withdrawal};
 
-use super::owner::{self, Owner, controller, is_vault_secret};
+use super::owner::{self, Owner, OwnerKind, controller, is_ours};
 use crate::api::names;
 use crate::api::vault_secret::CreationPolicy;
 use crate::value::SecretValue;
@@ -157,9 +157,10 @@ fn ours(existing: &Secret, desired: &Desired, owner: &Owner) -> Result<(), Strin
     let made_for = owner::made_for(meta).filter(|_| owner::role(meta) == Some("target"));
     match controller(meta) {
         Some(_) if owner.controls(meta) => {}
-        Some(other) if is_vault_secret(other) && other.name == owner.name => {
+        Some(other) if owner.kind.is_of(other) && other.name == owner.name => {
             return Err(format!(
-                "{which} belongs to an earlier VaultSecret of this name; waiting until the garbage collector has taken it"
+                "{which} belongs to an earlier {} of this name; waiting until the garbage collector has taken it",
+                owner.kind.as_str()
             ));
         }
         Some(other) => {
@@ -171,10 +172,15 @@ fn ours(existing: &Secret, desired: &Desired, owner: &Owner) -> Result<(), Strin
         None => match made_for {
             // Ours from a time when the policy was Orphan: the uid says so.
             Some(made_for) if made_for == *owner => {}
-            Some(made_for) if made_for.name == owner.name && desired.policy == CreationPolicy::Orphan => {}
-            Some(made_for) if made_for.name == owner.name => {
+            Some(made_for) if made_for.is_namesake(owner) && desired.policy == CreationPolicy::Orphan => {}
+            Some(made_for) if made_for.is_namesake(owner) => {
                 return Err(format!(
                     "{which} was left by an earlier VaultSecret of this name; delete it, or take it over with target.creationPolicy: Orphan"
+                ));
+            }
+            _ if owner.kind == OwnerKind::ClusterVaultSecret => {
+                return Err(format!(
+                    "{which} exists already and was not made by this ClusterVaultSecret; delete it, or choose another template.target.name"
                 ));
             }
             _ => {
@@ -212,24 +218,11 @@ fn shaped(mut secret: Secret, desired: &Desired, owner: &Owner) -> Secret {
     meta.name = Some(desired.name.clone());
     meta.namespace = Some(desired.namespace.clone());
 
-    let before = Managed::read(meta);
-    let now = Managed {
-        labels: desired.labels.keys().cloned().collect(),
-        annotations: desired.annotations.keys().cloned().collect(),
-    };
+    template_metadata(meta, &desired.labels, &desired.annotations);
     let labels = meta.labels.get_or_insert_default();
-    labels.retain(|key, _| !before.labels.contains(key) || now.labels.contains(key));
-    labels.extend(desired.labels.clone());
     labels.insert(names::ROLE.into(), "target".into());
     labels.insert(names::MANAGED_BY.into(), names::OPERATOR.into());
-    let annotations = meta.annotations.get_or_insert_default();
-    annotations.retain(|key, _| !before.annotations.contains(key) || now.annotations.contains(key));
-    annotations.extend(desired.annotations.clone());
-    annotations.insert(names::MADE_FOR.into(), owner.made_for());
-    match now.note() {
-        Some(note) => annotations.insert(MANAGED_METADATA.into(), note),
-        None => annotations.remove(MANAGED_METADATA),
-    };
+    meta.annotations.get_or_insert_default().insert(names::MADE_FOR.into(), owner.made_for());
     meta.owner_references = references(meta, desired, owner);
 
     let data = desired.data.iter().map(|(key, value)| (key.clone(), ByteString(value.expose().to_vec()))).collect();
@@ -249,7 +242,7 @@ fn references(meta: &ObjectMeta, desired: &Desired, owner: &Owner) -> Option<Vec
     let wanted = desired.policy == CreationPolicy::Owner;
     let controlled = wanted && owner.controls(meta);
     let stays = |r: &OwnerReference| {
-        let own = is_vault_secret(r) && (r.uid == owner.uid || r.name == owner.name);
+        let own = owner.kind.is_of(r) && (r.uid == owner.uid || r.name == owner.name);
         !own || (controlled && r.uid == owner.uid)
     };
     all.retain(stays);
@@ -276,6 +269,29 @@ struct Managed {
     labels: BTreeSet<String>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     annotations: BTreeSet<String>,
+}
+
+/// Puts the labels and annotations of a template in, takes out those that have left it, and leaves those of others.
+pub fn template_metadata(
+    meta: &mut ObjectMeta,
+    template_labels: &BTreeMap<String, String>,
+    template_annotations: &BTreeMap<String, String>,
+) {
+    let before = Managed::read(meta);
+    let now = Managed {
+        labels: template_labels.keys().cloned().collect(),
+        annotations: template_annotations.keys().cloned().collect(),
+    };
+    let labels = meta.labels.get_or_insert_default();
+    labels.retain(|key, _| !before.labels.contains(key) || now.labels.contains(key));
+    labels.extend(template_labels.clone());
+    let annotations = meta.annotations.get_or_insert_default();
+    annotations.retain(|key, _| !before.annotations.contains(key) || now.annotations.contains(key));
+    annotations.extend(template_annotations.clone());
+    match now.note() {
+        Some(note) => annotations.insert(MANAGED_METADATA.into(), note),
+        None => annotations.remove(MANAGED_METADATA),
+    };
 }
 
 impl Managed {

@@ -212,8 +212,13 @@ async fn b39_no_more_than_it_needs() {
     for kind in ["Deployment", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"] {
         tried.push((kind, "list", code(api(kind).list(&Default::default()).await.map(drop))));
     }
-    for kind in ["VaultSecret", "VaultConnection", "ClusterVaultConnection", "ConfigMap", "Namespace"] {
-        let object = serde_json::from_value(scene.manifest(kind, "mine", json!({"spec": {}}))).unwrap();
+    // There, so that a deletion is not refused for want of an object.
+    scene.vault_secret("mine", spec(Kind::Kelvin, "a value")).await;
+    let kinds =
+        ["VaultSecret", "VaultConnection", "ClusterVaultConnection", "ClusterVaultSecret", "ConfigMap", "Namespace"];
+    for kind in kinds {
+        let body = if kind == "VaultSecret" { spec(Kind::Kelvin, "a value") } else { json!({}) };
+        let object = serde_json::from_value(scene.manifest(kind, "mine", json!({"spec": body}))).unwrap();
         let dry = kube::api::PostParams { dry_run: true, ..Default::default() };
         tried.push((kind, "create", code(api(kind).create(&dry, &object).await.map(drop))));
         let dry = kube::api::DeleteParams { dry_run: true, ..Default::default() };

@@ -9,6 +9,7 @@ mod common;
 mod churn;
 mod claims;
 mod cluster;
+mod cluster_vault_secret;
 mod counterexamples;
 mod counterexamples_leaving;
 mod datafrom;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::attempts::Call::{Apply, Create, Delete, Patch, Replace};
 use crate::attempts::{allowed, at, make, refused, with};
-use crate::cluster::{api, apply_all, eventually, namespace};
+use crate::cluster::{api, apply, apply_all, eventually, namespace};
 use crate::helm::{render, values};
 
 /// The field manager of a VaultSecret that merges.
@@ -253,6 +253,37 @@ async fn vault_secrets_stay_as_users_wrote_them() {
         let patch = json!({"metadata": {"finalizers": finalizers}});
         allowed(operator, "the finalizer", Patch(head.clone(), patch)).await;
     }
+}
+
+/// Those of a ClusterVaultSecret are the operator's to make, change and delete, and no others.
+#[tokio::test]
+async fn vault_secrets_are_made_for_a_cluster_vault_secret() {
+    let stage = Stage::new("stamps", &[]).await;
+    let (admin, operator) = (&stage.admin, &stage.operator);
+    let data = json!([{"key": "A", "value": "a"}]);
+    let template = json!({"connectionRef": {"kind": "ClusterVaultConnection", "name": "kelvin"}, "data": data});
+    let head =
+        json!({"apiVersion": "vaultsecret.dev/v1alpha1", "kind": "ClusterVaultSecret", "metadata": {"name": "stamps"}});
+    let spec = json!({"namespaces": {}, "sharing": "PerNamespace", "template": template});
+    let cluster = apply(admin, &with(head, json!({"spec": spec}))).await;
+    let owner = json!([{"apiVersion": "vaultsecret.dev/v1alpha1", "kind": "ClusterVaultSecret", "name": "stamps",
+                        "uid": cluster.metadata.uid, "controller": true}]);
+    let nobodys = with(at("VaultSecret", &stage.place, "new"), json!({"spec": template}));
+    let mine = with(nobodys.clone(), json!({"metadata": {"ownerReferences": owner}}));
+    let part = "for a ClusterVaultSecret and no others";
+    refused(operator, "one that nobody asked for", Create(nobodys), part).await;
+    let theirs = stage.vault_secret().await;
+    refused(operator, "a user's", Delete(theirs.clone()), part).await;
+    let taken = json!({"metadata": {"ownerReferences": owner}});
+    refused(operator, "a user's, made its own", Patch(theirs, taken), "no labels and owners").await;
+
+    allowed(operator, "one that was asked for", Create(mine.clone())).await;
+    let edit = json!({"metadata": {"labels": {"team": "a"}, "annotations": {"note": "n"}}, "spec": {"suspend": true}});
+    allowed(operator, "as the template is now", Patch(mine.clone(), edit)).await;
+    let let_go = json!({"metadata": {"ownerReferences": null}});
+    refused(operator, "its owner", Patch(mine.clone(), let_go), "no labels and owners").await;
+    allowed(operator, "its end", Delete(mine)).await;
+    allowed(admin, "an administrator", Delete(at("VaultSecret", &stage.place, "app"))).await;
 }
 
 #[tokio::test]

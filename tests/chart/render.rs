@@ -118,7 +118,7 @@ fn a_list_of_namespaces_needs_nothing_of_the_cluster() {
 fn the_definitions_are_those_of_crds_and_are_kept() {
     let rendered = render_with("default");
     let definitions = of_kind(&rendered, "CustomResourceDefinition");
-    assert_eq!(definitions.len(), 3);
+    assert_eq!(definitions.len(), 4);
     for definition in definitions {
         let name = definition["metadata"]["name"].as_str().unwrap();
         let file = format!("crds/{}.yaml", name.split('.').next().unwrap());

@@ -13,7 +13,7 @@ use crate::helm::{documents, in_repository, of_kind, render_with};
 async fn users_write_no_values_and_no_types_that_are_not_allowed() {
     let plane = ControlPlane::shared().await;
     let user = plane.admin_client();
-    for name in ["vaultsecrets", "vaultconnections", "clustervaultconnections"] {
+    for name in ["vaultsecrets", "vaultconnections", "clustervaultconnections", "clustervaultsecrets"] {
         let text = std::fs::read_to_string(in_repository(&format!("crds/{name}.yaml"))).unwrap();
         apply_all(&user, &documents(&text)).await;
     }

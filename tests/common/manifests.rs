@@ -27,6 +27,7 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("rbac.authorization.k8s.io", "v1", "Role", true),
     ("rbac.authorization.k8s.io", "v1", "RoleBinding", true),
     ("vaultsecret.dev", "v1alpha1", "ClusterVaultConnection", false),
+    ("vaultsecret.dev", "v1alpha1", "ClusterVaultSecret", false),
     ("vaultsecret.dev", "v1alpha1", "VaultConnection", true),
     ("vaultsecret.dev", "v1alpha1", "VaultSecret", true),
 ];

@@ -18,6 +18,7 @@ mod scene;
 mod sealing;
 mod setup;
 mod spellings;
+mod stage;
 mod versions;
 mod wait;
 
@@ -34,6 +35,7 @@ pub use scene::Scene;
 pub use sealing::{IDENTITIES, RECIPIENTS, sealed};
 pub use setup::{Synced, entry, generated, inline, input, merged, templated};
 pub use spellings::{hexadecimal, spellings};
+pub use stage::Stage;
 pub use versions::Versions;
 
 /// Long enough for the slowest machine. Nothing waits that long unless it fails.

@@ -28,6 +28,21 @@ async fn b36_missing_definitions_are_named_until_they_are_there() {
         cluster.install_some(|name| name.starts_with(OURS[installed])).await;
     }
     eventually("it is ready by itself", async || matches!(operator.get("/readyz").await, Ok((200, _)))).await;
+
+    // A cluster with the definitions of an older version goes on as before: what is new is not served, and that is said once.
+    let lists = || {
+        let asked = |uri: &str| uri.contains("/clustervaultsecrets");
+        cluster.audit().requests(|record| record.user == operator.user() && asked(&record.uri)).len()
+    };
+    eventually("it is looked for", async || lists() >= 2).await;
+    let told = "CRD clustervaultsecrets.vaultsecret.dev is not installed, and nothing of it is served";
+    let log = operator.log_since(0);
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(told)).collect();
+    assert!(lines.len() == 1 && lines[0].contains("\"WARN\""), "{lines:#?}");
+    assert!(matches!(operator.get("/readyz").await, Ok((200, _))));
+    cluster.install_some(|name| name.starts_with("clustervaultsecrets")).await;
+    let there = "clustervaultsecrets.vaultsecret.dev can be listed now";
+    eventually("it is served", async || operator.log_since(0).contains(there)).await;
     operator.stop().await;
 }
 

@@ -6,6 +6,7 @@
 mod common;
 
 mod canary;
+mod cluster_vault_secret;
 mod crash;
 mod datafrom;
 mod definitions;

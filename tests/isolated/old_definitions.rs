@@ -14,6 +14,7 @@ async fn b31_b36_definitions_that_refuse_nothing() {
     b36_undecodable_objects_harm_no_other(&scene).await;
     b31_privileged_types(&scene).await;
     rules_hold_all_the_same(&scene, &remote).await;
+    c10_cluster_vault_secrets(&scene).await;
     assert_eq!(remote.entries().len(), 1, "only the good one was written: {:?}", remote.entries());
 }
 
@@ -80,4 +81,28 @@ async fn rules_hold_all_the_same(scene: &Scene, remote: &Remote) {
     let spec = json!({"dreadnode": {"url": "http://127.0.0.1:1", "auth": {"apiKeyRef": {"name": "kelvin-credentials", "key": "client-id"}}}});
     scene.create("VaultConnection", "insecure", json!({"spec": spec})).await;
     scene.connection_is("insecure", "Invalid").await;
+}
+
+/// What cannot be used touches nothing.
+async fn c10_cluster_vault_secrets(scene: &Scene) {
+    let reference = json!({"kind": "ClusterVaultConnection", "name": "kelvin"});
+    let data = json!([inline("VALUE", "clustered", "a value")]);
+    for (name, sharing, template) in [
+        ("own", "PerNamespace", json!({"connectionRef": {"name": "kelvin"}, "data": data})),
+        ("merged", "Shared", json!({"connectionRef": reference, "data": data, "target": {"creationPolicy": "Merge"}})),
+        (
+            "restarts",
+            "Shared",
+            json!({"connectionRef": reference, "data": data,
+                   "rolloutRestartTargets": [{"kind": "Deployment", "name": "web"}]}),
+        ),
+    ] {
+        let namespaces = json!({"names": [scene.namespace]});
+        let spec = json!({"namespaces": namespaces, "sharing": sharing, "template": template});
+        scene.create("ClusterVaultSecret", name, json!({"spec": spec})).await;
+        let refused =
+            |object: &Object| object.ready().reason == "Invalid" && object.condition("Stalled").status == "True";
+        scene.until("ClusterVaultSecret", name, "is refused", refused).await;
+        assert_eq!(scene.get("VaultSecret", name).await, None);
+    }
 }

@@ -44,6 +44,7 @@ async fn b36_what_cannot_be_read_harms_no_other() {
         scene.create("VaultSecret", &format!("nonsense-{number}"), json!({"spec": spec})).await;
         scene.create("VaultConnection", &format!("nonsense-{number}"), json!({"spec": spec})).await;
         scene.create("ClusterVaultConnection", &format!("nonsense-{number}"), json!({"spec": spec})).await;
+        scene.create("ClusterVaultSecret", &format!("nonsense-{number}"), json!({"spec": spec})).await;
     }
     scene.connect(&remote).await;
     made("after-them", &first).await;
@@ -64,6 +65,8 @@ async fn b36_what_cannot_be_read_harms_no_other() {
     assert_eq!(remote.entries().len(), 3, "nothing was made of what could not be read");
     let unreadable = scene.operator.metric("vaultsecret_undecodable_objects_total", &["kind=\"VaultSecret\""]).await;
     assert!(unreadable >= 7.0, "the metrics tell of them: {}", scene.operator.metrics().await);
+    let clusters = ["kind=\"ClusterVaultSecret\""];
+    assert!(scene.operator.metric("vaultsecret_undecodable_objects_total", &clusters).await >= 7.0);
     assert_eq!(scene.operator.get("/readyz").await.unwrap().0, 200);
     for number in 0..nonsense().len() {
         scene.delete("VaultSecret", &format!("nonsense-{number}")).await;

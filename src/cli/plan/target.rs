@@ -105,7 +105,7 @@ fn target(world: &World, judged: &Judged<'_>, name: &str, recorded: Option<&Targ
     }
     let rivals = rivals(world, judged, name);
     let desired = desired_of(&judged.spec, namespace, &judged.key.name, data.known, rivals);
-    let owner = Owner { name: judged.key.name.to_string(), uid: judged.uid.clone() };
+    let owner = Owner::vault_secret(&*judged.key.name, judged.uid.clone());
     let planned = plan(secret, &desired, &owner);
     let changes = changes(world, judged, recorded, &desired, secret.map(|_| &before), sure);
     let action = match planned {

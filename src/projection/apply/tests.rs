@@ -9,7 +9,7 @@ use crate::source::fake_api::FakeApi;
 use crate::value::SecretValue;
 
 fn owner() -> Owner {
-    Owner { name: "checkout".into(), uid: "u1".into() }
+    Owner::vault_secret("checkout", "u1")
 }
 
 fn desired(policy: CreationPolicy, value: &str) -> Desired {

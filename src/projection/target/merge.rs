@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sha2::{Digest as _, Sha256};
 
-use super::{Desired, TargetPlan, check, controller, is_internal, is_vault_secret};
+use super::{Desired, TargetPlan, check, controller, is_internal, is_ours};
 use crate::api::names;
 use crate::projection::owner::{self, Owner};
 
@@ -34,7 +34,7 @@ pub(super) fn plan(existing: Option<&Secret>, desired: &Desired, owner: &Owner) 
         return TargetPlan::Missing { message: format!("{which} {place} is being deleted; waiting for a new one") };
     }
     // The other VaultSecret would remove what we add, and we would add it again, for ever.
-    let made = owner::role(meta).is_some() || controller(meta).is_some_and(is_vault_secret);
+    let made = owner::role(meta).is_some() || controller(meta).is_some_and(is_ours);
     if made || is_internal(meta) {
         return conflict(format!("{which} {place} is made by the operator itself; Merge is for Secrets of others"));
     }

@@ -38,7 +38,7 @@ fn a_key_that_is_right_already_becomes_ours_all_the_same() {
 
 #[test]
 fn two_merge_into_one_secret_and_neither_takes_from_the_other() {
-    let other = Owner { name: "billing".into(), uid: "u2".into() };
+    let other = Owner::vault_secret("billing", "u2");
     let mut ours = desired(CreationPolicy::Merge, &[("A", "1")]);
     ours.rivals = BTreeSet::from(["billing".to_owned()]);
     let mut theirs = desired(CreationPolicy::Merge, &[("B", "2")]);

@@ -7,7 +7,7 @@ use super::*;
 use crate::source::fake_api::apply_data;
 
 pub(super) fn owner(uid: &str) -> Owner {
-    Owner { name: "checkout".into(), uid: uid.into() }
+    Owner::vault_secret("checkout", uid)
 }
 
 pub(super) fn desired(policy: CreationPolicy, data: &[(&str, &str)]) -> Desired {

@@ -335,7 +335,7 @@ fn stamp(secret: &mut Secret, index: &Index, owner: &Owner) -> Result<(), Escrow
     if size > MOST_DATA || note.len() > MOST_INDEX {
         return Err(EscrowError::TooLarge { name });
     }
-    let ours = owner::Owner { name: owner.name.clone(), uid: owner.uid.clone() };
+    let ours = owner::Owner::vault_secret(owner.name.clone(), owner.uid.clone());
     let meta = &mut secret.metadata;
     meta.name = Some(name);
     meta.namespace = Some(owner.namespace.clone());

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use crate::common::Scene;
 
 /// Kinds whose objects are shown to people who may not read Secrets.
-const SHOWN: &str = "vaultsecrets,vaultconnections,clustervaultconnections,configmaps,events.events.k8s.io,events,leases,\
+const SHOWN: &str = "vaultsecrets,vaultconnections,clustervaultconnections,clustervaultsecrets,configmaps,events.events.k8s.io,events,leases,\
                      serviceaccounts,namespaces,customresourcedefinitions";
 
 /// What can be read in each place: all objects but Secrets, what the HTTP server tells, what the system tells of the process.

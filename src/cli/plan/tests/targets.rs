@@ -16,7 +16,7 @@ fn made(object: &Value) -> k8s_openapi::api::core::v1::Secret {
     let vs = live(object.clone(), &[]);
     let data = BTreeMap::from([("A".to_owned(), "hunter2".into())]);
     let desired = desired_of(&vs.spec, "shop", "app", data, Default::default());
-    match plan_target(None, &desired, &Owner { name: "app".to_owned(), uid: UID.to_owned() }) {
+    match plan_target(None, &desired, &Owner::vault_secret("app", UID)) {
         TargetPlan::Create(secret) => *secret,
         other => panic!("{other:?}"),
     }

@@ -45,7 +45,7 @@ SBOM_TOOL_VERSION := 0.5.9
 SBOM_TOOL = $${XDG_CACHE_HOME:-$$HOME/.cache}/vaultsecret-devkit/cargo-cyclonedx-$(SBOM_TOOL_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-unit chart image-tools static image bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
+.PHONY: help tools demo test test-unit chart image-tools static image sbom bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +107,23 @@ image: $(if $(PROGRAM),,static) ## Build the image with buildah (IMAGE=vaultsecr
 	    rm -f '$(OUT)'; $(BUILDAH) push --quiet '$(IMAGE):$(TAG)' 'docker-archive:$(OUT):$(IMAGE):$(TAG)'; \
 	    echo "$(OUT)"; \
 	fi
+
+# cargo cyclonedx writes beside each Cargo.toml of the workspace. What cargo says is in the program has to be in the list, and the
+# other way round, but for the parts of the workspace itself.
+sbom: OUT := $(TARGET_FOLDER)/vaultsecret.cdx.json
+sbom: ## Write what the image's program is made of, as CycloneDX JSON (OUT=target/vaultsecret.cdx.json); checks it against cargo
+	@test -x "$(SBOM_TOOL)/bin/cargo-cyclonedx" || \
+	    $(CARGO) install --quiet --locked --root "$(SBOM_TOOL)" --version $(SBOM_TOOL_VERSION) cargo-cyclonedx
+	@set -e; name=.sbom-$$$$; trap 'rm -f "$$name.json" "devkit/$$name.json"' EXIT; \
+	SOURCE_DATE_EPOCH=$(COMMIT_TIME) "$(SBOM_TOOL)/bin/cargo-cyclonedx" cyclonedx --quiet --format json --spec-version 1.5 --target $(IMAGE_TARGET) \
+	    --no-build-deps --override-filename "$$name"; \
+	mv "$$name.json" '$(OUT)'; \
+	grep -o '"purl": "pkg:cargo/[^"?]*' '$(OUT)' | sed 's|.*pkg:cargo/||' | grep -v '^vaultsecret-operator@' | LC_ALL=C sort -u >"$$name.json"; \
+	$(CARGO) tree --locked --package vaultsecret-operator --edges normal --target $(IMAGE_TARGET) --prefix none --format '{p}' | \
+	    sed -E 's/^([^ ]+) v([^ ]+).*/\1@\2/' | grep -v '^vaultsecret-operator@' | LC_ALL=C sort -u >"devkit/$$name.json"; \
+	missing=$$(LC_ALL=C comm -13 "$$name.json" "devkit/$$name.json"); \
+	test -z "$$missing" || { printf 'not in the list, but in the program:\n%s\n' "$$missing" >&2; exit 1; }; \
+	echo "$(OUT): $$(wc -l <"$$name.json") crates, all $$(wc -l <"devkit/$$name.json") of the program among them"
 
 bench: tools ## Measure latency and cold start of the optimised operator against a real API server; prints figures
 	@$(DEVKIT) controlplane >/dev/null

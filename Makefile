@@ -44,8 +44,11 @@ IMAGE_LIMIT := 20000000
 SBOM_TOOL_VERSION := 0.5.9
 SBOM_TOOL = $${XDG_CACHE_HOME:-$$HOME/.cache}/vaultsecret-devkit/cargo-cyclonedx-$(SBOM_TOOL_VERSION)
 
+# Built once for each state of its go.mod.
+PROMTOOL = $${XDG_CACHE_HOME:-$$HOME/.cache}/vaultsecret-devkit/promtool-$(firstword $(shell cksum devkit/promtool/go.mod))/promtool
+
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-unit chart image-tools static image sbom bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
+.PHONY: help tools demo test test-unit chart image-tools static image sbom promtool bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -124,6 +127,15 @@ sbom: ## Write what the image's program is made of, as CycloneDX JSON (OUT=targe
 	missing=$$(LC_ALL=C comm -13 "$$name.json" "devkit/$$name.json"); \
 	test -z "$$missing" || { printf 'not in the list, but in the program:\n%s\n' "$$missing" >&2; exit 1; }; \
 	echo "$(OUT): $$(wc -l <"$$name.json") crates, all $$(wc -l <"devkit/$$name.json") of the program among them"
+
+# Apart from `make test`: promtool takes minutes to build the first time.
+promtool: tools ## Check alerts and metrics with Prometheus' own promtool: rules, their unit tests, and the metrics of a real run
+	@command -v go >/dev/null || { echo 'Go is missing: promtool is built with it the first time' >&2; exit 1; }
+	@test -x "$(PROMTOOL)" || { echo 'building promtool' >&2; cd devkit/promtool && \
+	    GOFLAGS=-mod=readonly go build -trimpath -ldflags='-s -w' -o "$(PROMTOOL)" github.com/prometheus/prometheus/cmd/promtool; }
+	@$(DEVKIT) helm >/dev/null
+	VAULTSECRET_PROMTOOL="$(PROMTOOL)" $(CARGO) test --test chart -- --ignored promtool
+	VAULTSECRET_PROMTOOL="$(PROMTOOL)" $(CARGO) test --test isolated -- dashboard_and_alerts
 
 bench: tools ## Measure latency and cold start of the optimised operator against a real API server; prints figures
 	@$(DEVKIT) controlplane >/dev/null

@@ -111,8 +111,8 @@ image: $(if $(PROGRAM),,static) ## Build the image with buildah (IMAGE=vaultsecr
 	    echo "$(OUT)"; \
 	fi
 
-# cargo cyclonedx writes beside each Cargo.toml of the workspace. What cargo says is in the program has to be in the list, and the
-# other way round, but for the parts of the workspace itself.
+# cargo cyclonedx writes beside each Cargo.toml of the workspace, and the workspace's folder into the file. What cargo says is in the
+# program has to be in the list.
 sbom: OUT := $(TARGET_FOLDER)/vaultsecret.cdx.json
 sbom: ## Write what the image's program is made of, as CycloneDX JSON (OUT=target/vaultsecret.cdx.json); checks it against cargo
 	@test -x "$(SBOM_TOOL)/bin/cargo-cyclonedx" || \
@@ -120,10 +120,11 @@ sbom: ## Write what the image's program is made of, as CycloneDX JSON (OUT=targe
 	@set -e; name=.sbom-$$$$; trap 'rm -f "$$name.json" "devkit/$$name.json"' EXIT; \
 	SOURCE_DATE_EPOCH=$(COMMIT_TIME) "$(SBOM_TOOL)/bin/cargo-cyclonedx" cyclonedx --quiet --format json --spec-version 1.5 --target $(IMAGE_TARGET) \
 	    --no-build-deps --override-filename "$$name"; \
-	mv "$$name.json" '$(OUT)'; \
+	sed 's|path+file://$(CURDIR)|path+file:///src|g' "$$name.json" >'$(OUT)'; \
 	grep -o '"purl": "pkg:cargo/[^"?]*' '$(OUT)' | sed 's|.*pkg:cargo/||' | grep -v '^vaultsecret-operator@' | LC_ALL=C sort -u >"$$name.json"; \
-	$(CARGO) tree --locked --package vaultsecret-operator --edges normal --target $(IMAGE_TARGET) --prefix none --format '{p}' | \
+	$(CARGO) tree --locked --package vaultsecret-operator --edges normal,no-proc-macro --target $(IMAGE_TARGET) --prefix none --format '{p}' | \
 	    sed -E 's/^([^ ]+) v([^ ]+).*/\1@\2/' | grep -v '^vaultsecret-operator@' | LC_ALL=C sort -u >"devkit/$$name.json"; \
+	test -s "devkit/$$name.json"; \
 	missing=$$(LC_ALL=C comm -13 "$$name.json" "devkit/$$name.json"); \
 	test -z "$$missing" || { printf 'not in the list, but in the program:\n%s\n' "$$missing" >&2; exit 1; }; \
 	echo "$(OUT): $$(wc -l <"$$name.json") crates, all $$(wc -l <"devkit/$$name.json") of the program among them"

@@ -1,6 +1,7 @@
-//! Metrics, in the OpenMetrics text format. Every label has few values: words of our own, or the names of connections,
+//! Metrics, in the OpenMetrics text format and the older one. Every label has few values: words of our own, or the names of connections,
 //! and what is known of a connection goes with it.
 
+pub mod classic;
 mod scrape;
 #[cfg(test)]
 mod tests;
@@ -177,5 +178,11 @@ impl Metrics {
             tracing::error!(%error, "the metrics cannot be written");
         }
         text
+    }
+
+    /// Everything in the older text format.
+    #[must_use]
+    pub fn encode_classic(&self) -> String {
+        classic::from_open_metrics(&self.encode())
     }
 }

@@ -13,6 +13,7 @@ mod definitions;
 mod leader;
 mod leaving;
 mod memory;
+mod metrics;
 mod old_definitions;
 mod outages;
 mod rest;

@@ -26,7 +26,7 @@ CRDS := vaultsecrets.yaml vaultconnections.yaml clustervaultconnections.yaml
 DEVKIT := $(CARGO) run --quiet --package devkit --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-unit chart bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
+.PHONY: help tools demo test test-unit chart gitops gitops-argocd gitops-update gitops-record bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,20 @@ chart: ## Lint the Helm chart and render it with each file in tests/chart/values
 	    echo "$$values" && "$$helm" lint --strict --quiet $(CHART) --values "$$values" && \
 	    "$$helm" template release $(CHART) --namespace vaultsecret-system --values "$$values" >/dev/null || exit 1; \
 	done
+
+gitops: ## Check what Argo CD and Flux make of recorded objects, and their examples (needs Go; ARGS=-v)
+	cd gitops/tests && test -z "$$(gofmt -l .)" && go vet ./... && go test ./... $(ARGS)
+
+gitops-argocd: ## The same in Argo CD's own code: scripts and differences (minutes to build the first time)
+	cd gitops/tests/argocd && test -z "$$(gofmt -l .)" && go vet ./... && go test ./... $(ARGS)
+
+gitops-update: ## Write what gitops/argocd has of the scripts and of the recorded objects anew
+	cd gitops/tests && go test -count 1 . -update
+
+gitops-record: tools ## Record the objects in gitops/testdata anew, from a real API server (needs Python 3)
+	$(CARGO) build --workspace --bins
+	python3 gitops/record.py $(if $(CARGO_TARGET_DIR),--programs '$(CARGO_TARGET_DIR)/debug')
+	@$(MAKE) --no-print-directory gitops-update
 
 bench: tools ## Measure latency and cold start of the optimised operator against a real API server; prints figures
 	@$(DEVKIT) controlplane >/dev/null

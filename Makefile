@@ -48,7 +48,7 @@ SBOM_TOOL = $${XDG_CACHE_HOME:-$$HOME/.cache}/vaultsecret-devkit/cargo-cyclonedx
 PROMTOOL = $${XDG_CACHE_HOME:-$$HOME/.cache}/vaultsecret-devkit/promtool-$(firstword $(shell cksum devkit/promtool/go.mod))/promtool
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo cluster cluster-down e2e test test-unit chart image-tools static image bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus sbom promtool clean
+.PHONY: help tools demo cluster cluster-down e2e test test-unit chart image-tools static image bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus sbom promtool gitops gitops-argocd gitops-update gitops-record clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -150,6 +150,20 @@ promtool: tools ## Check alerts and metrics with Prometheus' own promtool: rules
 	@$(DEVKIT) helm >/dev/null
 	VAULTSECRET_PROMTOOL="$(PROMTOOL)" $(CARGO) test --test chart -- --ignored promtool
 	VAULTSECRET_PROMTOOL="$(PROMTOOL)" $(CARGO) test --test isolated -- dashboard_and_alerts
+
+gitops: ## Check what Argo CD and Flux make of recorded objects, and their examples (needs Go; ARGS=-v)
+	cd gitops/tests && test -z "$$(gofmt -l .)" && go vet ./... && go test ./... $(ARGS)
+
+gitops-argocd: ## The same in Argo CD's own code: scripts and differences (minutes to build the first time)
+	cd gitops/tests/argocd && test -z "$$(gofmt -l .)" && go vet ./... && go test ./... $(ARGS)
+
+gitops-update: ## Write what gitops/argocd has of the scripts and of the recorded objects anew
+	cd gitops/tests && go test -count 1 . -update
+
+gitops-record: tools ## Record the objects in gitops/testdata anew, from a real API server (needs Python 3)
+	$(CARGO) build --workspace --bins
+	python3 gitops/record.py $(if $(CARGO_TARGET_DIR),--programs '$(CARGO_TARGET_DIR)/debug')
+	@$(MAKE) --no-print-directory gitops-update
 
 bench: tools ## Measure latency and cold start of the optimised operator against a real API server; prints figures
 	@$(DEVKIT) controlplane >/dev/null

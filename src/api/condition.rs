@@ -139,6 +139,14 @@ reasons! {
     }
 }
 
+impl ConnectionReason {
+    /// Whether only a person can end it: kstatus calls that Stalled. Credentials that are missing may be on their way.
+    #[must_use]
+    pub fn is_stalled(self) -> bool {
+        matches!(self, Self::Invalid | Self::AuthenticationFailed | Self::PermissionDenied | Self::RemoteDiverged)
+    }
+}
+
 /// Condition types of the custom resources.
 pub mod types {
     /// Everything is as the spec wants it.

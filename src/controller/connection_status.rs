@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt as _};
@@ -38,7 +39,7 @@ pub async fn write(
     message: &str,
 ) -> Written {
     let old = condition::find(&shown.status.conditions, types::READY);
-    let ready = if reason == ConnectionReason::Connected { "True" } else { "False" };
+    let ready = ready(reason);
     let generation = shown.metadata.generation;
     let same_reason = old.is_some_and(|c| c.status == ready && c.reason == reason.as_str());
     // Connecting is told to those who see the connection for the first time only: after a restart it passes in a moment.
@@ -46,6 +47,7 @@ pub async fn write(
         return Written::Done;
     }
     let keeps = same_reason
+        && says_what_becomes(&shown.status.conditions, reason)
         && old.is_some_and(|c| c.message == message || reason != ConnectionReason::RemoteDiverged)
         && shown.status.observed_generation == generation;
     status.entries = Some(u32::try_from(super::rows_of(ctx, &shown.key)).unwrap_or(u32::MAX));
@@ -64,8 +66,7 @@ pub async fn write(
     ctx.connections.count_written(&shown.key, now);
     status.observed_generation = generation;
     let now = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let wanted = Wanted { kind: types::READY, status: ready, reason: reason.as_str(), message: message.to_owned() };
-    condition::upsert(&mut status.conditions, wanted, generation, now);
+    conditions(&mut status.conditions, reason, message, generation, now);
     let written = match shown.key.kind {
         ConnectionKind::VaultConnection => {
             let api: Api<VaultConnection> = namespaced(ctx, &shown.key.object.namespace);
@@ -80,6 +81,43 @@ pub async fn write(
         announce(ctx, shown, old.map(|c| c.reason.clone()), reason, message).await;
     }
     if written { Written::Later(COUNT_EVERY) } else { Written::Overtaken }
+}
+
+fn ready(reason: ConnectionReason) -> &'static str {
+    if reason == ConnectionReason::Connected { "True" } else { "False" }
+}
+
+/// What kstatus is told beside Ready: that it goes on by itself, or only when a person sees to it; nothing when all is well.
+fn becomes(reason: ConnectionReason) -> Option<&'static str> {
+    match reason {
+        ConnectionReason::Connected => None,
+        stalled if stalled.is_stalled() => Some(types::STALLED),
+        _ => Some(types::RECONCILING),
+    }
+}
+
+/// Whether the conditions say so already: those of an earlier version do not.
+fn says_what_becomes(conditions: &[Condition], reason: ConnectionReason) -> bool {
+    let said = |kind| condition::find(conditions, kind).is_some() == (becomes(reason) == Some(kind));
+    said(types::STALLED) && said(types::RECONCILING)
+}
+
+fn conditions(
+    list: &mut Vec<Condition>,
+    reason: ConnectionReason,
+    message: &str,
+    generation: Option<i64>,
+    now: jiff::Timestamp,
+) {
+    let wanted = |kind, status| Wanted { kind, status, reason: reason.as_str(), message: message.to_owned() };
+    condition::upsert(list, wanted(types::READY, ready(reason)), generation, now);
+    for kind in [types::RECONCILING, types::STALLED] {
+        if becomes(reason) == Some(kind) {
+            condition::upsert(list, wanted(kind, "True"), generation, now);
+        } else {
+            condition::remove(list, kind);
+        }
+    }
 }
 
 fn namespaced<K>(ctx: &Context, namespace: &str) -> Api<K>
@@ -165,4 +203,44 @@ async fn announce(ctx: &Context, shown: &Shown, before: Option<String>, reason: 
 
 fn empty_spec() -> crate::api::connection::VaultConnectionSpec {
     crate::api::connection::VaultConnectionSpec { connection: crate::api::ConnectionSpec::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn told(list: &[Condition]) -> Vec<(&str, &str, &str)> {
+        list.iter().map(|c| (&*c.type_, &*c.status, &*c.reason)).collect()
+    }
+
+    #[test]
+    fn kstatus_is_told_what_only_a_person_can_end() {
+        let mut list = Vec::new();
+        for (reason, wanted) in [
+            (ConnectionReason::Connecting, vec![("Ready", "False"), ("Reconciling", "True")]),
+            (ConnectionReason::AuthenticationFailed, vec![("Ready", "False"), ("Stalled", "True")]),
+            (ConnectionReason::Unreachable, vec![("Ready", "False"), ("Reconciling", "True")]),
+            (ConnectionReason::RemoteDiverged, vec![("Ready", "False"), ("Stalled", "True")]),
+            (ConnectionReason::Connected, vec![("Ready", "True")]),
+        ] {
+            assert!(!says_what_becomes(&list, reason), "each is another case than the one before");
+            conditions(&mut list, reason, "why", Some(3), jiff::Timestamp::UNIX_EPOCH);
+            let wanted: Vec<_> = wanted.into_iter().map(|(kind, status)| (kind, status, reason.as_str())).collect();
+            assert_eq!(told(&list), wanted);
+            assert!(says_what_becomes(&list, reason));
+        }
+    }
+
+    /// An operator that told kstatus nothing wrote Ready alone.
+    #[test]
+    fn what_an_earlier_version_did_not_say_is_said() {
+        let mut list = Vec::new();
+        conditions(&mut list, ConnectionReason::PermissionDenied, "why", Some(3), jiff::Timestamp::UNIX_EPOCH);
+        condition::remove(&mut list, types::STALLED);
+        assert!(!says_what_becomes(&list, ConnectionReason::PermissionDenied));
+        condition::remove(&mut list, types::READY);
+        conditions(&mut list, ConnectionReason::Connected, "why", Some(3), jiff::Timestamp::UNIX_EPOCH);
+        assert!(says_what_becomes(&list, ConnectionReason::Connected));
+    }
 }

@@ -54,7 +54,19 @@ pub enum Known {
 #[derive(Default)]
 struct Entry {
     known: Known,
+    /// One of the users told it, and the watch has not yet: the other users do not know.
+    noted: bool,
     users: BTreeSet<Waker>,
+}
+
+impl Entry {
+    /// Takes over what a watch showed. Whether it is news to anybody: for what one of several noted, to the others.
+    fn show(&mut self, known: Known) -> bool {
+        let untold = std::mem::take(&mut self.noted) && self.users.len() > 1;
+        let other = self.known != known;
+        self.known = known;
+        other || untold
+    }
 }
 
 #[derive(Default)]
@@ -104,8 +116,9 @@ impl Refs {
     /// Notes what a read or a write of ours showed, unless a watch has shown something since `before` was looked up: the watch
     /// has woken whoever needs it then. An object that nobody refers to is not kept.
     pub fn note(&self, of: &Ref, before: &Known, known: Known) {
-        if let Some(entry) = self.lock().entries.get_mut(of).filter(|e| e.known == *before) {
+        if let Some(entry) = self.lock().entries.get_mut(of).filter(|e| e.known == *before && e.known != known) {
             entry.known = known;
+            entry.noted = true;
         }
     }
 
@@ -114,11 +127,7 @@ impl Refs {
     pub fn observe(&self, of: &Ref, known: Known) -> Vec<Waker> {
         let mut state = self.lock();
         let Some(entry) = state.entries.get_mut(of) else { return Vec::new() };
-        if entry.known == known {
-            return Vec::new();
-        }
-        entry.known = known;
-        entry.users.iter().cloned().collect()
+        if entry.show(known) { entry.users.iter().cloned().collect() } else { Vec::new() }
     }
 
     /// A complete list has arrived: what it did not hold is gone. Returns who is to be woken.
@@ -131,8 +140,7 @@ impl Refs {
             if !ours || held.contains(&(Arc::clone(&of.namespace), Arc::clone(&of.name))) {
                 continue;
             }
-            if entry.known != Known::Gone {
-                entry.known = Known::Gone;
+            if entry.show(Known::Gone) {
                 wake.extend(entry.users.iter().cloned());
             }
         }
@@ -182,6 +190,27 @@ mod tests {
         assert_eq!(refs.observe(&source, Known::Gone), vec![user("a")]);
         refs.set(&user("a"), vec![]);
         assert!(!refs.is_referred_to(RefKind::Secret, "ns", "source"));
+    }
+
+    /// A Secret that one object projects and another, or a connection, takes values from.
+    #[test]
+    fn what_one_noted_is_news_to_the_others() {
+        let refs = Refs::default();
+        let shared = Ref::secret("ns", "shared");
+        refs.set(&user("writer"), vec![shared.clone()]);
+        refs.set(&user("reader"), vec![shared.clone()]);
+        let both = vec![user("reader"), user("writer")];
+        assert_eq!(refs.observe(&shared, Known::Gone), both);
+        refs.note(&shared, &Known::Gone, at("1"));
+        assert_eq!(refs.observe(&shared, at("1")), both, "the reader has not heard of it");
+        assert!(refs.observe(&shared, at("1")).is_empty(), "and now it has");
+        refs.note(&shared, &at("1"), at("1"));
+        assert!(refs.observe(&shared, at("1")).is_empty(), "a read of what the watch has shown");
+        refs.note(&shared, &at("1"), Known::Gone);
+        assert_eq!(refs.listed(RefKind::Secret, None, &HashSet::new()), both);
+        refs.note(&shared, &Known::Gone, at("2"));
+        assert_eq!(refs.observe(&shared, at("3")), both);
+        assert!(refs.observe(&shared, at("3")).is_empty());
     }
 
     #[test]

@@ -102,6 +102,22 @@ async fn b35_health_in_every_state(kind: Kind) {
     scene.kubectl_ok(&["wait", "--for=delete", "--timeout=60s", "vaultsecret/app"]).await;
 }
 
+/// A connection says, too, what goes on by itself and what only a person can end.
+async fn b35_health_of_a_connection(kind: Kind) {
+    let scene = Scene::new("b35-connection").await;
+    let remote = scene.remote(kind).await;
+    let spec = Scene::connection_spec(&remote, "credentials", json!({}));
+    scene.create("VaultConnection", kind.member(), json!({"spec": spec})).await;
+    let waits = scene.connection_is(kind.member(), "CredentialsMissing").await;
+    assert_eq!(kstatus(&waits), Kstatus::InProgress, "{waits:?}");
+    scene.create("Secret", "credentials", json!({"stringData": remote.credentials_with("another")})).await;
+    let refused = scene.connection_is(kind.member(), "AuthenticationFailed").await;
+    assert_eq!(kstatus(&refused), Kstatus::Failed, "{refused:?}");
+    scene.patch("Secret", "credentials", json!({"stringData": remote.credentials()})).await;
+    let well = scene.connection_is(kind.member(), "Connected").await;
+    assert_eq!(kstatus(&well), Kstatus::Current, "{well:?}");
+}
+
 /// Before the operator has looked at an object, nobody may take it for done.
 #[tokio::test]
 async fn b35_new_object_is_in_progress() {
@@ -243,4 +259,9 @@ async fn b39_no_more_than_it_needs() {
     assert_eq!(code(api("Secret").list(&Default::default()).await.map(drop)), 200, "the kubeconfig is good");
 }
 
-for_each_remote!(b35_kubectl_wait_sees_the_truth, b35_health_in_every_state, b35_transitions);
+for_each_remote!(
+    b35_kubectl_wait_sees_the_truth,
+    b35_health_in_every_state,
+    b35_health_of_a_connection,
+    b35_transitions,
+);

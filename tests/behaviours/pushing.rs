@@ -1,7 +1,7 @@
 //! Behaviours 1–5 and 9: values on their way to the remote.
 
 use devkit::remotes::{Action, Fault, Op};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::common::{Kind, Scene, entry, for_each_remote, inline};
 
@@ -118,6 +118,28 @@ async fn b02_changed_config_map() {
     scene.remote_has(&remote, "region", "there").await;
     scene.secret_has("app", "REGION", "there").await;
     assert_eq!(remote.history("region"), ["here", "there"]);
+}
+
+/// What one VaultSecret projects is another's source and a connection's credential.
+#[tokio::test]
+async fn b02_source_that_is_projected_by_another() {
+    let scene = Scene::new("b02-projected").await;
+    let remote = scene.remote(Kind::Mixpeek).await;
+    let spec = |data: Value| json!({"connectionRef": {"name": "mixpeek"}, "data": [data]});
+    scene.create("Secret", "sealed-elsewhere", json!({"stringData": remote.credentials()})).await;
+    let from = json!({"secretKeyRef": {"name": "sealed-elsewhere", "key": "api-key"}});
+    scene.vault_secret("credential", spec(json!({"key": "api-key", "push": false, "valueFrom": from}))).await;
+    let connection = Scene::connection_spec(&remote, "credential", json!({"probeInterval": "10m"}));
+    scene.create("VaultConnection", "mixpeek", json!({"spec": connection})).await;
+    let shown = |value: &str| json!({"key": "value", "value": value, "push": false});
+    scene.vault_secret("shown", spec(shown("one"))).await;
+    scene.vault_secret("app", spec(entry("VALUE", "the_value", "shown/value"))).await;
+    for name in ["credential", "shown", "app"] {
+        scene.ready(name).await;
+    }
+    scene.edit("shown", json!({"data": [shown("two")]})).await;
+    scene.remote_has(&remote, "the_value", "two").await;
+    scene.secret_has("app", "VALUE", "two").await;
 }
 
 /// A write of the same value changes nothing, so nothing is sent.

@@ -42,7 +42,11 @@ pub fn summary(report: &Report) -> String {
             number => Some(format!("{number} {}", state.as_str().to_lowercase())),
         })
         .collect();
-    let word = if report.is_well() { "All is well" } else { "Something has to be mended" };
+    let word = match (report.is_well(), report.count(State::Skipped)) {
+        (true, 0) => "All is well",
+        (true, _) => "What was looked at is well",
+        (false, _) => "Something has to be mended",
+    };
     format!("{word}: {}", counts.join(", "))
 }
 

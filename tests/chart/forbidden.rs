@@ -227,7 +227,8 @@ fn against_policies_everywhere() -> Vec<Try> {
 
 /// What is tried on.
 async fn props(admin: &Client) {
-    let make = async |api_version: &str, kind: &str, namespace: &str, body: Value| {
+    let make = async |api_version: &str, kind: &str, namespace: &str, mut body: Value| {
+        (body["apiVersion"], body["kind"]) = (json!(api_version), json!(kind));
         let object = serde_json::from_value(body).unwrap();
         api(admin, api_version, kind, namespace).create(&kube::api::PostParams::default(), &object).await.unwrap();
     };

@@ -158,7 +158,7 @@ async fn one(client: &client::Client, account: &Account, myself: bool, question:
 /// Judges the answers. `install`: what applies the roles again.
 #[must_use]
 pub fn judge(answers: &Seen<Answers>, account: &Account, install: &str) -> Vec<Finding> {
-    let user = account.user();
+    let user = format!("{}/{}", account.namespace, account.name);
     let answers =
         match answers {
             Seen::Here(answers) => answers,
@@ -188,8 +188,8 @@ pub fn judge(answers: &Seen<Answers>, account: &Account, install: &str) -> Vec<F
         answers.forbidden.iter().filter(|(_, yes)| *yes).map(|(question, _)| question).collect();
     // What it may everywhere it may in each namespace, too.
     let implied = |question: &Question| {
-        let everywhere = |q: &&Question| q.namespace.is_empty() && is_same(&q.right, &question.right);
-        !question.namespace.is_empty() && allowed.iter().any(|other| everywhere(&other))
+        let everywhere = |q: &Question| q.namespace.is_empty() && is_same(&q.right, &question.right);
+        !question.namespace.is_empty() && allowed.iter().any(|other| everywhere(other))
     };
     let allowed: Vec<&Question> = allowed.iter().copied().filter(|question| !implied(question)).collect();
     let has = grouped(allowed.iter().copied());

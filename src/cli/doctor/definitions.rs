@@ -112,7 +112,7 @@ fn by_whom(definition: &Definition) -> Option<String> {
     let fields = definition.metadata.managed_fields.iter().flatten();
     let mut writers = fields.filter(|field| field.subresource.is_none()).collect::<Vec<_>>();
     writers.sort_by_key(|field| field.time.as_ref().map(|time| time.0));
-    writers.last().and_then(|field| field.manager.clone())
+    writers.last().and_then(|field| field.manager.clone()).filter(|manager| manager != "unknown")
 }
 
 #[cfg(test)]

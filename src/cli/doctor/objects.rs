@@ -82,8 +82,7 @@ fn named_by(key: &ObjectKey, vs: &VaultSecret) -> BTreeSet<ConnectionKey> {
     let of = |reference: &crate::api::vault_secret::ConnectionRef| {
         ConnectionKey::new(reference.kind(), &key.namespace, &reference.name)
     };
-    let sources =
-        vs.spec.data.iter().filter_map(|entry| Some(of(&entry.remote()?.connection(&vs.spec.connection_ref))));
+    let sources = vs.spec.data.iter().filter_map(|entry| Some(of(entry.remote()?.connection(&vs.spec.connection_ref))));
     sources.chain([of(&vs.spec.connection_ref)]).collect()
 }
 
@@ -106,6 +105,9 @@ pub fn judge(objects: &Objects, connections: &Connections, now: Timestamp) -> Ve
     let total = count_of(objects.all.len(), "VaultSecret");
     let text = if counts.is_empty() { total } else { format!("{total}: {}", counts.join(", ")) };
     found.push(Finding::passed(Area::Objects, "VaultSecrets", text));
+    let waiting = waiting(objects, connections);
+    // Those are told by what they wait for.
+    by_reason.retain(|reason, _| waiting.is_empty() || reason != Reason::ConnectionMissing.as_str());
     found.extend(by_reason.iter().filter_map(|(reason, all)| of_reason(reason, all)));
     for name in &objects.undecodable {
         let text = "cannot be understood, and the operator leaves it alone: the definition is older or newer than the operator";
@@ -114,7 +116,7 @@ pub fn judge(objects: &Objects, connections: &Connections, now: Timestamp) -> Ve
                 .mend("see the definitions above; kubectl get vsec -A -o yaml shows it"),
         );
     }
-    found.extend(waiting(objects, connections));
+    found.extend(waiting);
     found.extend(going(objects, now));
     found.extend(wanted_twice(objects));
     found

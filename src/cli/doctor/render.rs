@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::model::{Report, State};
 
 /// The widest column of what was looked at; what is longer pushes the rest of its line.
-const WIDEST: usize = 44;
+const WIDEST: usize = 58;
 
 /// For a person.
 #[must_use]

@@ -122,7 +122,10 @@ fn markdown_is_fit_for_a_comment() {
         vault_secret("app", "  - {key: A, value: v}\n  - {key: B, remoteName: b, value: v}\n")
     );
     let text = stdout(&offline(&["-o", "markdown"], &input));
-    assert!(text.starts_with("### VaultSecret plan\n\n2 objects: 1 refused, 2 apply\n"), "{text}");
+    assert!(
+        text.starts_with("### VaultSecret plan\n\n2 objects (2 apply), and in them 1 refused, 2 apply\n"),
+        "{text}"
+    );
     assert!(text.contains("**This would be refused:**\n\n- entry A at VaultConnection/kelvin"), "{text}");
     assert!(text.contains("| apply | ↳ entry b at VaultConnection/kelvin, from B |"), "{text}");
 }
@@ -234,7 +237,7 @@ fn two_objects_for_one_entry_one_object_twice_and_a_secret_of_the_same_name() {
     let two = format!("{CONNECTION}{}{}", vault_secret("one", data), vault_secret("two", data));
     let output = offline(&[], &two);
     assert_eq!(code(&output), 2);
-    assert!(stdout(&output).contains("belongs to VaultSecret shop/one"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("is named before by VaultSecret shop/one"), "{}", stdout(&output));
     let twice = format!("{CONNECTION}{}{}", vault_secret("one", data), vault_secret("one", data));
     assert!(stdout(&offline(&[], &twice)).contains("in the manifests twice"));
     let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: one, namespace: shop}\n";

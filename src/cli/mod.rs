@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 pub mod crd;
+pub mod doctor;
 mod plan;
 mod release_finalizers;
 pub mod run;
@@ -79,6 +80,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Show what applying manifests would create, update, delete and restart, without any value
     Plan(Box<plan::PlanArgs>),
+    /// Look whether everything is as it should be, and say what mends what is not
+    Doctor(doctor::DoctorArgs),
     /// Encrypt a value for a Git repository, bound to one key of one VaultSecret
     Seal(Box<seal::SealArgs>),
     /// After the operator is uninstalled: let go of VaultSecrets that wait for it
@@ -99,6 +102,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Crd => crd::yaml().and_then(|text| print(&text)).map_or_else(|error| fail(&error), |()| Exit::Done),
         Command::Run(args) => run::run(*args),
         Command::Plan(args) => plan::run(*args),
+        Command::Doctor(args) => doctor::examine(&args),
         Command::Seal(args) => seal::run(*args),
         Command::ReleaseFinalizers(args) => release_finalizers::run(args),
     }

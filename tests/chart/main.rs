@@ -7,12 +7,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod attempts;
 mod cluster;
+mod doctor;
+mod forbidden;
 mod helm;
 mod image;
+mod installed;
 mod lifecycle;
 mod monitoring;
+mod namespaced;
 mod policies;
 mod render;
 mod schemas;

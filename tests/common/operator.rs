@@ -29,6 +29,8 @@ pub struct OperatorOptions {
     pub system: String,
     /// Further arguments, such as `--namespaces=a,b`.
     pub args: Vec<String>,
+    /// The name of the Pod that it is taken for.
+    pub host: Option<String>,
 }
 
 struct State {
@@ -61,13 +63,16 @@ impl Operator {
     pub async fn cluster_wide(cluster: &Cluster, args: &[&str]) -> Self {
         let kubeconfig = cluster.cluster_rights().await;
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
-        Self::start(cluster, OperatorOptions { kubeconfig, system: SYSTEM.to_owned(), args }).await
+        Self::start(cluster, OperatorOptions { kubeconfig, system: SYSTEM.to_owned(), args, host: None }).await
     }
 
     /// Starts one for all namespaces without waiting for it.
     pub async fn begun(cluster: &Cluster) -> Self {
         let kubeconfig = cluster.cluster_rights().await;
-        let operator = Self::made(cluster, OperatorOptions { kubeconfig, system: SYSTEM.to_owned(), args: Vec::new() });
+        let operator = Self::made(
+            cluster,
+            OperatorOptions { kubeconfig, system: SYSTEM.to_owned(), args: Vec::new(), host: None },
+        );
         operator.spawn();
         operator
     }
@@ -78,7 +83,7 @@ impl Operator {
         let kubeconfig = cluster.namespaced_rights(&system, watched).await;
         let mut all = vec![format!("--namespaces={watched}")];
         all.extend(args.iter().map(|&arg| arg.to_owned()));
-        Self::start(cluster, OperatorOptions { kubeconfig, system, args: all }).await
+        Self::start(cluster, OperatorOptions { kubeconfig, system, args: all, host: None }).await
     }
 
     /// Starts one and waits until it is ready.
@@ -130,6 +135,7 @@ impl Operator {
             command.env_clear();
             command.env("KUBECONFIG", &self.options.kubeconfig);
             command.env("RUST_LOG", LOG_FILTER).env("RUST_BACKTRACE", "1");
+            command.envs(self.options.host.iter().map(|host| ("HOSTNAME", host)));
         });
         *self.lock() = State { process: Some(process.unwrap()), port };
     }

@@ -70,6 +70,19 @@ impl Scene {
         Self::with(Arc::clone(&self.cluster), prefix, async |_, _| operator).await
     }
 
+    /// A scene in a namespace of a cluster that the test set up itself, with the operator that it started there.
+    pub fn of(cluster: Arc<Cluster>, operator: Arc<Operator>, namespace: &str) -> Self {
+        Self {
+            client: cluster.admin_client(),
+            log_start: operator.log_end(),
+            namespace: namespace.to_owned(),
+            operator,
+            cluster,
+            canaries: Mutex::default(),
+            remotes: Mutex::default(),
+        }
+    }
+
     async fn with(
         cluster: Arc<Cluster>,
         prefix: &str,
@@ -77,15 +90,7 @@ impl Scene {
     ) -> Self {
         let namespace = cluster.namespace(prefix).await;
         let operator = operator(&cluster, &namespace).await;
-        Self {
-            client: cluster.admin_client(),
-            log_start: operator.log_end(),
-            namespace,
-            operator,
-            cluster,
-            canaries: Mutex::default(),
-            remotes: Mutex::default(),
-        }
+        Self::of(cluster, operator, &namespace)
     }
 
     /// A text that is in the world once, and that must not turn up where a secret must not be.

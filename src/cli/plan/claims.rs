@@ -24,6 +24,15 @@ pub struct Left {
     pub deleted: bool,
 }
 
+/// Who has an entry that another names too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken<'c> {
+    /// `<namespace>/<name>` of the VaultSecret.
+    pub by: &'c str,
+    /// Whether its ledger has the entry. Otherwise it names it and comes first, and may be refused it itself.
+    pub held: bool,
+}
+
 /// All claims.
 #[derive(Default)]
 pub struct Claims {
@@ -166,11 +175,12 @@ impl Claims {
         }
     }
 
-    /// `<namespace>/<name>` of another VaultSecret that has the entry.
+    /// Another VaultSecret that has the entry, or comes before this one.
     #[must_use]
-    pub fn taken(&self, base: &Arc<str>, name: &str, uid: &str) -> Option<&str> {
+    pub fn taken(&self, base: &Arc<str>, name: &str, uid: &str) -> Option<Taken<'_>> {
         let all = self.claimants.get(&(Arc::clone(base), name.to_owned()))?;
-        owner(all).filter(|owner| owner.uid != uid).map(|owner| owner.name.as_str())
+        let owner = owner(all).filter(|owner| owner.uid != uid)?;
+        Some(Taken { by: &owner.name, held: owner.hold != Hold::Named })
     }
 
     /// Another VaultSecret that has the entry and would give it up.

@@ -253,8 +253,9 @@ impl Judged<'_> {
         row: Option<&Row>,
     ) -> Verdict {
         let key = &self.spec.data[keys[0]].key;
-        if let Some(other) = claims.taken(&link.base, name, &self.uid) {
-            let text = format!("key {key}: the entry {name:?} at {} belongs to VaultSecret {other}", link.display);
+        if let Some(taken) = claims.taken(&link.base, name, &self.uid) {
+            let word = if taken.held { "belongs to" } else { "is named before by" };
+            let text = format!("key {key}: the entry {name:?} at {} {word} VaultSecret {}", link.display, taken.by);
             return Verdict::of(&Issue::new(Reason::OwnedByAnother, text));
         }
         let lacks = keys.iter().filter_map(|index| self.values.by_index[*index].as_ref().err());

@@ -195,6 +195,17 @@ pub fn of(world: &World, shown: &Shown) -> Result<Link, NoLink> {
     })
 }
 
+/// Where a connection leads as far as its spec tells, and whether its credential has a say in that: two that lead to one place may
+/// be of two accounts.
+#[must_use]
+pub fn place(spec: &ConnectionSpec) -> Option<(String, bool)> {
+    let other = || Source { value: SecretValue::from("another"), resource_version: String::new() };
+    let others = source_refs(spec).into_iter().map(|of| (of, Ok(other()))).collect();
+    let base = put_together(spec, &made_up(spec)).ok()?.base;
+    let same = put_together(spec, &others).is_ok_and(|material| material.base == base);
+    Some((base, !same))
+}
+
 fn put_together(
     spec: &ConnectionSpec,
     sources: &Sources,

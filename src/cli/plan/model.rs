@@ -208,9 +208,14 @@ impl ObjectPlan {
 
     /// Every verdict that it holds.
     pub fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
+        std::iter::once(&self.verdict).chain(self.inner())
+    }
+
+    /// Those about entries, Secrets and workloads.
+    pub fn inner(&self) -> impl Iterator<Item = &Verdict> {
         let entries = self.entries.iter().map(|e| &e.verdict);
         let others = self.secrets.iter().chain(&self.restarts).map(|n| &n.verdict);
-        std::iter::once(&self.verdict).chain(entries).chain(others)
+        entries.chain(others)
     }
 }
 
@@ -247,14 +252,26 @@ impl Plan {
     /// a whole count as one.
     #[must_use]
     pub fn counts(&self) -> Vec<(Action, usize)> {
-        let counts = |object: &ObjectPlan, verdict: &Verdict, action: Action| {
-            let itself = std::ptr::eq(verdict, &raw const object.verdict);
-            verdict.action == action && (!itself || action == Action::Refused)
-        };
-        let of = |action: Action| {
-            let objects = self.objects.iter();
-            objects.map(|o| o.verdicts().filter(|v| counts(o, v, action)).count()).sum::<usize>()
-        };
-        Action::ALL.into_iter().map(|action| (action, of(action))).filter(|(_, count)| *count > 0).collect()
+        let whole = self.objects.iter().map(|o| &o.verdict).filter(|v| v.action == Action::Refused);
+        counted(self.objects.iter().flat_map(ObjectPlan::inner).chain(whole))
     }
+
+    /// How often what would happen to objects themselves.
+    #[must_use]
+    pub fn object_counts(&self) -> Vec<(Action, usize)> {
+        counted(self.objects.iter().map(|object| &object.verdict))
+    }
+
+    /// How often what would happen in them: to entries, Secrets and workloads.
+    #[must_use]
+    pub fn inner_counts(&self) -> Vec<(Action, usize)> {
+        counted(self.objects.iter().flat_map(ObjectPlan::inner))
+    }
+}
+
+/// How often which action, in the order of [`Action::ALL`].
+fn counted<'p>(verdicts: impl Iterator<Item = &'p Verdict>) -> Vec<(Action, usize)> {
+    let all: Vec<Action> = verdicts.map(|verdict| verdict.action).collect();
+    let count = |action: Action| all.iter().filter(|other| **other == action).count();
+    Action::ALL.into_iter().map(|action| (action, count(action))).filter(|(_, count)| *count > 0).collect()
 }

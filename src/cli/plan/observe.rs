@@ -2,6 +2,7 @@
 
 mod labels;
 mod rehearse;
+pub mod rivals;
 
 use std::collections::BTreeSet;
 
@@ -64,6 +65,7 @@ pub async fn observe(client: &Client, world: &mut World) -> anyhow::Result<()> {
         let (at, observed) = one?;
         cluster.objects.insert(at, observed);
     }
+    rivals::note_unknown(world, &mut cluster);
     private(client, world, &mut cluster).await?;
     workloads(client, world, &mut cluster).await?;
     rehearse::all(client, world, &mut cluster).await?;
@@ -222,11 +224,9 @@ fn refers_to(world: &World, cluster: &Cluster) -> BTreeSet<At> {
         );
     }
     used.extend(world.connections.keys().cloned());
-    for key in used {
-        let namespace = match key.kind {
-            ConnectionKind::VaultConnection => key.object.namespace.to_string(),
-            ConnectionKind::ClusterVaultConnection => world.operator_namespace.clone(),
-        };
+    let others = rivals::of(world, cluster, &used);
+    for key in used.into_iter().chain(others) {
+        let namespace = rivals::credentials_namespace(world, &key);
         for shown in [world.connections.get(&key), cluster.connections.get(&key)].into_iter().flatten() {
             all.extend(source_refs(&shown.spec).into_iter().map(|of| (of.kind, namespace.clone(), of.name)));
         }

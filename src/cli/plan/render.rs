@@ -48,7 +48,6 @@ fn lines(plan: &Plan) -> Vec<Line<'_>> {
 /// What it comes to, in one line.
 #[must_use]
 pub fn summary(plan: &Plan) -> String {
-    let counts = plan.counts();
     if plan.objects.is_empty() {
         return "there is no VaultSecret and no connection in the manifests".to_owned();
     }
@@ -56,8 +55,13 @@ pub fn summary(plan: &Plan) -> String {
         1 => "1 object".to_owned(),
         many => format!("{many} objects"),
     };
-    let counts: Vec<String> = counts.into_iter().map(|(action, n)| format!("{n} {}", action.as_str())).collect();
-    if counts.is_empty() { objects } else { format!("{objects}: {}", counts.join(", ")) }
+    let list = |counts: Vec<(Action, usize)>| {
+        counts.into_iter().map(|(action, n)| format!("{n} {}", action.as_str())).collect::<Vec<_>>().join(", ")
+    };
+    let objects = format!("{objects} ({})", list(plan.object_counts()));
+    // What becomes of an object is one number, and what happens in it others.
+    let inner = list(plan.inner_counts());
+    if inner.is_empty() { objects } else { format!("{objects}, and in them {inner}") }
 }
 
 /// For a person at a terminal.
@@ -136,6 +140,8 @@ pub fn value(plan: &Plan) -> serde_json::Value {
     let mut value = serde_json::to_value(plan).unwrap_or_default();
     value["refused"] = json!(plan.is_refused());
     value["summary"] = json!(counts);
+    let objects = plan.object_counts().into_iter().map(|(action, n)| (action.as_str().to_owned(), json!(n)));
+    value["objectSummary"] = json!(objects.collect::<serde_json::Map<String, serde_json::Value>>());
     value["mode"] = json!(match plan.mode {
         Mode::Offline => "offline",
         Mode::Cluster => "cluster",
@@ -201,7 +207,12 @@ mod tests {
         assert!(text.contains("update     VaultSecret shop/app"), "{text}");
         assert!(text.contains("create       entry a at VaultConnection/kelvin, from A_B?\n"), "{text}");
         assert!(text.contains("NameRefused: no <b>"), "{text}");
-        assert!(text.ends_with("2 objects: 1 refused, 1 create, 1 restart\nnote: a note\n"), "{text}");
+        assert!(
+            text.ends_with(
+                "2 objects (1 update, 1 unchanged), and in them 1 refused, 1 create, 1 restart\nnote: a note\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]
@@ -221,6 +232,7 @@ mod tests {
         let value = value(&sample());
         assert_eq!((&value["refused"], &value["mode"]), (&json!(true), &json!("cluster")));
         assert_eq!(value["summary"], json!({"refused": 1, "create": 1, "restart": 1}));
+        assert_eq!(value["objectSummary"], json!({"update": 1, "unchanged": 1}));
         let entry = &value["objects"][0]["entries"][1];
         assert_eq!((&entry["action"], &entry["reason"]), (&json!("refused"), &json!("NameRefused")));
         assert_eq!(entry["remoteName"], "@b");

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod elsewhere;
 mod remotes;
 mod targets;
 mod whole;
@@ -294,12 +295,13 @@ fn two_who_want_one_entry_are_told_who_has_it() {
     let offline = plan(&world(&both));
     assert_eq!(only(&offline, "two").0, Action::Apply, "the first of the manifests has it");
     let (action, why) = only(&offline, "one");
-    assert_eq!((action, why.contains("belongs to VaultSecret shop/two")), (Action::Refused, true), "{why}");
+    assert_eq!((action, why.contains("is named before by VaultSecret shop/two")), (Action::Refused, true), "{why}");
     // Somebody in the cluster who is not in the manifests.
     let world = with_cluster(&[connection(), token(), two], |cluster| {
         put_live(cluster, one, &[row("a", "A", &print_of("a", "hunter2"), "InSync")]);
     });
-    assert!(only(&plan(&world), "two").1.contains("OwnedByAnother"));
+    let (_, why) = only(&plan(&world), "two");
+    assert!(why.contains("OwnedByAnother") && why.contains("belongs to VaultSecret shop/one"), "{why}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn two_connections_of_one_account_lead_to_one_entry() {
         vault_secret(name, json!({"connectionRef": {"name": connection}, "data": [inline("A", "a", "hunter2")]}))
     };
     let both = [named("x"), named("y"), through("one", "x"), through("two", "y")];
-    assert!(only(&plan(&world(&both)), "two").1.contains("belongs to VaultSecret shop/one"));
+    assert!(only(&plan(&world(&both)), "two").1.contains("is named before by VaultSecret shop/one"));
     // Where the account is part of the credential, and that is not known, they are taken for two.
     let kelvin = |name: &str| {
         let auth = json!({"clientCredentials": {"clientIdRef": {"name": name, "key": "id"}, "clientSecretRef": {"name": name, "key": "s"}}});

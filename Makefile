@@ -26,7 +26,7 @@ CRDS := vaultsecrets.yaml vaultconnections.yaml clustervaultconnections.yaml
 DEVKIT := $(CARGO) run --quiet --package devkit --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test test-unit chart bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
+.PHONY: help tools demo test test-unit chart bench controlplane serve remotes fmt lint docs generate krew transcript check-generated deny fuzz fuzz-build fuzz-corpus clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,13 @@ generate: ## Write crds/ from the types in src/api/, and the chart's copy of it
 	    END { if (!failed) flush() }' '$(OUT)/.all.yaml'
 	@rm -f '$(OUT)/.all.yaml'
 	@if [ '$(OUT)' = crds ]; then cp $(CRDS:%=crds/%) $(CHART)/files/crds/; fi
+
+krew: ## Make krew's archive of the kubectl plugin for this machine in target/krew, and the manifest with its sha256
+	$(CARGO) build --release --bin vaultsecret
+	@packaging/krew/archive.sh "$${CARGO_TARGET_DIR:-target}/release/vaultsecret" target/krew
+
+transcript: tools ## Write docs/plugin-transcript.md from a real run of the plugin
+	VAULTSECRET_TRANSCRIPT=docs/plugin-transcript.md $(CARGO) test --test behaviours u9_
 
 check-generated: ## Fail when crds/ or the chart's copy is not what make generate writes
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \

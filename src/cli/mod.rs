@@ -220,6 +220,19 @@ mod tests {
     }
 
     #[test]
+    fn every_flag_of_the_plugin_is_an_environment_variable() {
+        let cli = Cli::command();
+        for name in ["status", "rotate", "adopt", "approve"] {
+            let command = cli.find_subcommand(name).unwrap();
+            let flags = command.get_arguments().filter_map(|arg| Some((arg, arg.get_long()?)));
+            for (arg, long) in flags.filter(|(_, long)| *long != "help") {
+                let wanted = format!("VAULTSECRET_{}", long.replace('-', "_").to_uppercase());
+                assert_eq!(arg.get_env().and_then(std::ffi::OsStr::to_str), Some(&*wanted), "{name} --{long}");
+            }
+        }
+    }
+
+    #[test]
     fn linked_as_a_plugin_it_goes_by_that_name() {
         for (program, name) in [
             ("/usr/local/bin/kubectl-vaultsecret", "kubectl vaultsecret"),

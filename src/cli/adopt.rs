@@ -10,13 +10,13 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use self::decide::{asked, chosen, refused};
-use super::cluster::ClusterArgs;
+use super::cluster::{ClusterArgs, within};
 use super::rotate::MANAGER;
 use super::show::{Answer, ask, one_line};
 use super::wait::{self, Progress};
 use super::{Exit, block_on, print, usage, values as flags};
 use crate::api::{VaultSecret, names};
-use crate::kube_error::{ApiErrorKind, within};
+use crate::kube_error::ApiErrorKind;
 
 /// Flags of `vaultsecret adopt`. Each is an environment variable too.
 #[derive(Clone, Debug, Args)]

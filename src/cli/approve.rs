@@ -7,7 +7,7 @@ use kube::api::{Api, Patch, PatchParams};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::cluster::{ClusterArgs, Target};
+use super::cluster::{ClusterArgs, Target, within};
 use super::rotate::MANAGER;
 use super::show::{Answer, ask, one_line};
 use super::{Exit, block_on, print, usage};
@@ -17,7 +17,7 @@ use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ClusterVaultConnection, VaultConnection, names};
 use crate::controller::keys::ConnectionKey;
 use crate::controller::shown::AsShown;
-use crate::kube_error::{ApiErrorKind, within};
+use crate::kube_error::ApiErrorKind;
 
 /// Flags of `vaultsecret approve`. Each is an environment variable too.
 #[derive(Clone, Debug, Args)]

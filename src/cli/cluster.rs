@@ -1,6 +1,7 @@
 //! The cluster that a command speaks to, with the flags that kubectl has for it, and errors that say what to do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -13,12 +14,26 @@ use serde::de::DeserializeOwned;
 
 use super::values as flags;
 use crate::api::VaultSecret;
-use crate::kube_error::{ApiError, ApiErrorKind, within};
+use crate::kube_error::{ApiError, ApiErrorKind};
 
 /// Objects a page.
 pub(super) const PAGE: u32 = 500;
 /// Most names that an error lists.
 const MOST_NAMES: usize = 10;
+
+/// How long one answer may take. A person would rather wait than hear of a busy API server.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for an answer, and reads its error.
+pub(super) async fn within<T>(
+    call: &'static str,
+    answer: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(result) => result.map_err(|error| ApiError::new(call, &error)),
+        Err(_) => Err(ApiError::timeout(call)),
+    }
+}
 
 /// Flags of every command that speaks to a cluster.
 #[derive(Clone, Debug, Default, Args)]
@@ -51,7 +66,7 @@ impl ClusterArgs {
     pub(super) async fn connect(&self) -> anyhow::Result<Target> {
         let mut config = self.config().await?;
         config.default_retry = false;
-        config.connect_timeout = Some(std::time::Duration::from_secs(10));
+        config.connect_timeout = Some(Duration::from_secs(10));
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string();
         let client = Client::try_from(config).context("the client of the API server could not be built")?;

@@ -11,11 +11,11 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use serde_json::Value;
 
 use self::decide::{Order, order};
-use super::cluster::ClusterArgs;
+use super::cluster::{ClusterArgs, within};
 use super::wait::{self, Progress};
 use super::{Exit, block_on, print, usage, values as flags};
 use crate::api::VaultSecret;
-use crate::kube_error::{ApiErrorKind, within};
+use crate::kube_error::ApiErrorKind;
 
 /// Field manager of what this program changes.
 pub(super) const MANAGER: &str = "kubectl-vaultsecret";

@@ -19,7 +19,7 @@ use clap::builder::FalseyValueParser;
 use jiff::Timestamp;
 
 use self::list::Look;
-use self::view::{ObjectView, Standing};
+use self::view::ObjectView;
 use self::world::World;
 use super::cluster::{ClusterArgs, Target};
 use super::show::{Output, colours, for_programs};
@@ -103,8 +103,7 @@ async fn carry_out(args: &StatusArgs) -> anyhow::Result<Exit> {
 fn finish(args: &StatusArgs, target: &Target, world: &World) -> anyhow::Result<Exit> {
     let views = world.views();
     print(&page(args, target, world, &views)?)?;
-    let ready = views.iter().all(|view| view.standing == Standing::Ready);
-    Ok(if args.name.is_some() && !ready { Exit::Attention } else { Exit::Done })
+    Ok(if args.name.is_some() && !world.is_ready() { Exit::Attention } else { Exit::Done })
 }
 
 fn page(args: &StatusArgs, target: &Target, world: &World, views: &[ObjectView]) -> anyhow::Result<String> {

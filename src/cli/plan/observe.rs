@@ -5,7 +5,6 @@ mod rehearse;
 
 use std::collections::BTreeSet;
 
-use anyhow::Context as _;
 use futures::stream::{self, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};

@@ -67,7 +67,7 @@ fn works(shown: &Shown) -> bool {
 }
 
 /// Sums up.
-pub(super) fn outlook(objects: &[ObjectView], connections: &Connections) -> Outlook {
+pub(super) fn outlook<'v>(objects: impl IntoIterator<Item = &'v ObjectView>, connections: &Connections) -> Outlook {
     let mut sum = Outlook::default();
     let mut loads: BTreeMap<&ConnectionKey, u32> = BTreeMap::new();
     for object in objects {

@@ -26,7 +26,7 @@ use crate::remote::lane::ObjectKey;
 /// How often the bar is drawn, and looked whether all is Ready.
 const TICK: Duration = Duration::from_millis(250);
 /// How often progress is told where there is no terminal.
-const TELL: Duration = Duration::from_secs(10);
+const TELL: Duration = Duration::from_secs(5);
 
 /// An error says whether nothing is worth following without that watch.
 type Changes = BoxStream<'static, Result<Change, (bool, watcher::Error)>>;
@@ -55,9 +55,16 @@ fn streams(args: &StatusArgs, target: &Target) -> futures::stream::SelectAll<Cha
     ])
 }
 
-/// What a row of an object says, to tell whether it changed.
-fn row(view: &ObjectView) -> (u32, u32, u32, String, String) {
-    (view.synced, view.total, view.waiting + view.held, view.ready.clone(), view.reason.clone())
+/// What is worth a row of its own when it changes. What goes on by itself is told by its progress, and of one object by its counts.
+type Told = (Standing, String, Option<(u32, u32)>);
+
+fn told(view: &ObjectView, one: bool) -> Told {
+    let reason = if view.standing == Standing::Queued { String::new() } else { view.reason.clone() };
+    (view.standing, reason, one.then_some((view.synced, view.total)))
+}
+
+fn key_of(view: &ObjectView) -> ObjectKey {
+    ObjectKey::new(view.namespace.as_str(), view.name.as_str())
 }
 
 struct Follower<'a> {
@@ -66,33 +73,39 @@ struct Follower<'a> {
     silent: bool,
     terminal: bool,
     widths: Vec<usize>,
-    rows: BTreeMap<ObjectKey, (u32, u32, u32, String, String)>,
+    rows: BTreeMap<ObjectKey, Told>,
     began: Instant,
     synced_at_start: u32,
-    drawn: bool,
+    /// The bar as it stands on the last line.
+    drawn: Option<String>,
     told: Option<(Instant, u32)>,
 }
 
 /// Follows until the end that was asked for.
 pub(super) async fn follow(args: &StatusArgs, target: &Target, mut world: World) -> anyhow::Result<Exit> {
-    let views = world.views();
+    if args.wait && world.is_ready() {
+        return finish(args, target, &world);
+    }
     let look = args.look();
     let silent = args.for_programs();
-    if !silent {
-        print(&page(args, target, &world, &views)?)?;
+    let one = args.name.is_some();
+    let rows = table(world.all(), look);
+    if !silent && (args.watch || !one) {
+        print(&page(args, target, &world, &world.views())?)?;
+    }
+    // Of one object the page comes at the end; its rows have heads of their own.
+    if !silent && one {
+        print(&rows.text("", look.colour, &[]))?;
     }
     let mut follower = Follower {
         args,
         silent,
         terminal: std::io::stdout().is_terminal() && !silent,
-        widths: table(&views, look).widths(),
-        rows: views
-            .iter()
-            .map(|view| (ObjectKey::new(view.namespace.as_str(), view.name.as_str()), row(view)))
-            .collect(),
+        widths: rows.widths(),
+        rows: world.all().map(|view| (key_of(view), told(view, one))).collect(),
         began: Instant::now(),
-        synced_at_start: outlook(&views, &world.connections).synced_entries,
-        drawn: false,
+        synced_at_start: outlook(world.all(), &world.connections).synced_entries,
+        drawn: None,
         told: None,
     };
     let mut stream = streams(args, target);
@@ -165,7 +178,7 @@ impl Follower<'_> {
         for key in keys {
             let text = match world.view(key) {
                 Some(view) => {
-                    let row = row(view);
+                    let row = told(view, self.args.name.is_some());
                     if self.rows.get(key) == Some(&row) {
                         continue;
                     }
@@ -187,21 +200,23 @@ impl Follower<'_> {
 
     /// Draws the bar. Returns how it ends, if it does.
     fn look(&mut self, target: &Target, world: &World) -> anyhow::Result<Option<Exit>> {
-        let views = world.views();
-        if self.args.name.is_some() && views.is_empty() {
+        if self.args.name.is_some() && world.all().next().is_none() {
             self.clear()?;
             anyhow::bail!("the VaultSecret is gone");
         }
-        let sum = outlook(&views, &world.connections);
-        if self.args.wait && views.iter().all(|view| view.standing == Standing::Ready) {
+        let sum = outlook(world.all(), &world.connections);
+        if self.args.wait && world.is_ready() {
             self.clear()?;
             return self.end(target, world).map(Some);
         }
         let done = sum.synced_entries.saturating_sub(self.synced_at_start);
         let left = left(&sum, done, self.began.elapsed());
         if self.terminal && sum.synced_entries < sum.total_entries {
-            print(&format!("\r\x1b[2K{}", progress::bar(&sum, left)))?;
-            self.drawn = true;
+            let bar = progress::bar(&sum, left);
+            if self.drawn.as_ref() != Some(&bar) {
+                print(&format!("\r\x1b[2K{bar}"))?;
+                self.drawn = Some(bar);
+            }
         } else if self.terminal {
             self.clear()?;
         } else if !self.silent
@@ -214,8 +229,7 @@ impl Follower<'_> {
     }
 
     fn clear(&mut self) -> anyhow::Result<()> {
-        if self.drawn {
-            self.drawn = false;
+        if self.drawn.take().is_some() {
             print("\r\x1b[2K")?;
         }
         Ok(())
@@ -225,7 +239,7 @@ impl Follower<'_> {
         if self.silent || self.args.name.is_some() {
             return finish(self.args, target, world);
         }
-        let sum = outlook(&world.views(), &world.connections);
+        let sum = outlook(world.all(), &world.connections);
         print(&format!("\n{}\n", super::estimate::sentence(&sum)))?;
         Ok(Exit::Done)
     }
@@ -233,10 +247,10 @@ impl Follower<'_> {
     fn timed_out(&mut self, target: &Target, world: &World) -> anyhow::Result<Exit> {
         self.clear()?;
         self.end(target, world)?;
-        let views = world.views();
-        let off = views.iter().filter(|view| view.standing != Standing::Ready).count();
+        let off = world.all().filter(|view| view.standing != Standing::Ready).count();
         let timeout = crate::cli::show::span(i64::try_from(self.args.timeout.as_secs()).unwrap_or(i64::MAX));
-        let _ = writeln!(std::io::stderr(), "error: timed out after {timeout}: {off} of {} not Ready", views.len());
+        let _ =
+            writeln!(std::io::stderr(), "error: timed out after {timeout}: {off} of {} not Ready", world.all().count());
         Ok(Exit::Attention)
     }
 }

@@ -23,7 +23,8 @@ pub(super) fn page(
 ) -> String {
     let mut out = String::new();
     let mut line = |head: &str, text: &str| {
-        let _ = writeln!(out, "{:<12} {}", format!("{head}:"), text);
+        let head = if head.is_empty() { String::new() } else { format!("{head}:") };
+        let _ = writeln!(out, "{head:<12} {text}");
     };
     let colour = paint(object.standing);
     line("Name", &one_line(&object.name));
@@ -70,6 +71,8 @@ fn connection(object: &ObjectView, shown: Option<&Shown>) -> String {
         Some(ready) if ready.status == "True" => {
             format!("{name} ({provider}), {}, {rate} requests a minute", one_line(&ready.reason))
         }
+        // The freeze has a line of its own.
+        Some(ready) if shown.status.freeze.is_some() => format!("{name} ({provider}), {}", one_line(&ready.reason)),
         Some(ready) => format!("{name} ({provider}), {}: {}", one_line(&ready.reason), one_line(&ready.message)),
         None => format!("{name}, which the operator has not looked at yet"),
     }
@@ -103,13 +106,15 @@ fn entries_line(object: &ObjectView, sum: &Outlook) -> String {
 
 fn conditions(object: &ObjectView, look: Look) -> Table {
     let mut table = Table::new(&["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"]);
+    let ready = object.conditions.iter().find(|c| c.kind == types::READY);
     for c in &object.conditions {
+        let same = c.kind != types::READY && ready.is_some_and(|ready| ready.message == c.message);
         table.row(vec![
             c.kind.as_str().into(),
             c.status.as_str().into(),
             c.reason.as_str().into(),
             age(Some(c.since), look.now).into(),
-            c.message.as_str().into(),
+            if same { "(as Ready)".into() } else { c.message.as_str().into() },
         ]);
     }
     table
@@ -133,8 +138,12 @@ fn state_paint(state: EntryState) -> Paint {
 }
 
 fn entries(object: &ObjectView, look: Look) -> Table {
+    let attempts = object.entries.iter().any(|entry| entry.next_attempt.is_some());
     let elsewhere = object.entries.iter().any(|entry| entry.connection != object.connection);
-    let mut heads = vec!["KEY", "REMOTE NAME", "STATE", "WRITES", "LAST WRITE", "PUSHED", "NEXT ATTEMPT", "MESSAGE"];
+    let mut heads = vec!["KEY", "REMOTE NAME", "STATE", "WRITES", "LAST WRITE", "PUSHED", "MESSAGE"];
+    if attempts {
+        heads.insert(6, "NEXT ATTEMPT");
+    }
     if elsewhere {
         heads.insert(2, "CONNECTION");
     }
@@ -149,9 +158,11 @@ fn entries(object: &ObjectView, look: Look) -> Table {
             entry.attempts.to_string().into(),
             ago(entry.attempted_at).into(),
             ago(entry.pushed_at).into(),
-            next_attempt(entry, look).into(),
             entry.message.as_str().into(),
         ];
+        if attempts {
+            cells.insert(6, next_attempt(entry, look).into());
+        }
         if elsewhere {
             cells.insert(2, entry.connection.as_str().into());
         }
@@ -221,7 +232,8 @@ mod tests {
     fn a_freeze_shows_its_token_and_the_command() {
         let text = shown("RemoteDiverged", &["InSync"], "RemoteDiverged");
         assert!(text.contains("Frozen:      many are missing\n"), "{text}");
-        let command = "token ab12; released by: kubectl vaultsecret approve kelvin -n shop --same (or --new)";
+        let command =
+            "\n             token ab12; released by: kubectl vaultsecret approve kelvin -n shop --same (or --new)\n";
         assert!(text.contains(command), "{text}");
     }
 }

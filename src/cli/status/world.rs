@@ -8,14 +8,14 @@ use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use super::estimate::Connections;
-use super::view::ObjectView;
+use super::view::{ObjectView, Standing};
 use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ClusterVaultConnection, VaultConnection, VaultSecret};
-use crate::cli::cluster::{PAGE, Target};
+use crate::cli::cluster::{PAGE, Target, within};
 use crate::controller::guard::Guarded;
 use crate::controller::keys::ConnectionKey;
 use crate::controller::shown::AsShown;
-use crate::kube_error::{ApiError, ApiErrorKind, within};
+use crate::kube_error::{ApiError, ApiErrorKind};
 use crate::remote::lane::ObjectKey;
 
 /// What a watch brings.
@@ -163,6 +163,16 @@ impl World {
         self.objects.values().cloned().collect()
     }
 
+    /// All of them, as they are.
+    pub(super) fn all(&self) -> impl Iterator<Item = &ObjectView> {
+        self.objects.values()
+    }
+
+    /// Whether all of them are as their specs want it.
+    pub(super) fn is_ready(&self) -> bool {
+        self.all().all(|view| view.standing == Standing::Ready)
+    }
+
     /// One of them.
     pub(super) fn view(&self, key: &ObjectKey) -> Option<&ObjectView> {
         self.objects.get(key)
@@ -247,7 +257,6 @@ impl World {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::super::tests::vault_secret;
-    use super::super::view::Standing;
     use super::*;
 
     fn object(name: &str, reason: &str) -> Guarded<VaultSecret> {

@@ -48,7 +48,7 @@ SBOM_TOOL = $${XDG_CACHE_HOME:-$$HOME/.cache}/vaultsecret-devkit/cargo-cyclonedx
 PROMTOOL = $${XDG_CACHE_HOME:-$$HOME/.cache}/vaultsecret-devkit/promtool-$(firstword $(shell cksum devkit/promtool/go.mod))/promtool
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo cluster cluster-down e2e test test-unit chart image-tools static image bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus sbom promtool gitops gitops-argocd gitops-update gitops-record clean
+.PHONY: help tools demo cluster cluster-down e2e test test-unit chart image-tools static image bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus sbom promtool gitops gitops-argocd gitops-update gitops-record krew transcript clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -205,6 +205,13 @@ generate: ## Write crds/ from the types in src/api/, and the chart's copy of it
 	    END { if (!failed) flush() }' '$(OUT)/.all.yaml'
 	@rm -f '$(OUT)/.all.yaml'
 	@if [ '$(OUT)' = crds ]; then cp $(CRDS:%=crds/%) $(CHART)/files/crds/; fi
+
+krew: ## Make krew's archive of the kubectl plugin for this machine in target/krew, and the manifest with its sha256
+	$(CARGO) build --release --bin vaultsecret
+	@packaging/krew/archive.sh "$${CARGO_TARGET_DIR:-target}/release/vaultsecret" target/krew
+
+transcript: tools ## Write docs/plugin-transcript.md from a real run of the plugin
+	VAULTSECRET_TRANSCRIPT=docs/plugin-transcript.md $(CARGO) test --test behaviours u9_
 
 check-generated: ## Fail when crds/ or the chart's copy is not what make generate writes
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \

@@ -1,19 +1,28 @@
 //! The command line: one file a subcommand.
 
+mod adopt;
+mod approve;
+mod cluster;
+mod completion;
 pub mod crd;
 pub mod doctor;
 mod plan;
 mod release_finalizers;
+mod rotate;
 pub mod run;
 mod seal;
+mod show;
+mod status;
 mod values;
+mod wait;
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// Version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -86,11 +95,48 @@ enum Command {
     Seal(Box<seal::SealArgs>),
     /// After the operator is uninstalled: let go of VaultSecrets that wait for it
     ReleaseFinalizers(release_finalizers::ReleaseArgs),
+    /// Show what is in sync, what is not and why, and how long what waits will take
+    Status(Box<status::StatusArgs>),
+    /// Make a generated value anew, once
+    Rotate(Box<rotate::RotateArgs>),
+    /// Take over entries that are refused because they exist and are somebody else's
+    Adopt(Box<adopt::AdoptArgs>),
+    /// Release a connection that is frozen
+    Approve(Box<approve::ApproveArgs>),
+    /// Print a completion script
+    Completion(completion::CompletionArgs),
+    /// What kubectl asks to complete the plugin's arguments
+    #[command(name = "__complete", hide = true)]
+    Complete(completion::CompleteArgs),
+}
+
+/// The command line, as the program is called: linked as `kubectl-vaultsecret` it is a plugin of kubectl.
+fn definition(program: &std::ffi::OsStr) -> clap::Command {
+    let name = Path::new(program).file_stem().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+    match name {
+        "kubectl-vaultsecret" | "kubectl_complete-vaultsecret" => {
+            Cli::command().bin_name("kubectl vaultsecret").display_name("kubectl vaultsecret")
+        }
+        _ => Cli::command(),
+    }
+}
+
+/// Reads the arguments, the program's name first.
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let program = args.first().cloned().unwrap_or_default();
+    // kubectl runs this name, found in PATH, with what is to be completed.
+    if Path::new(&program).file_stem().is_some_and(|name| name == "kubectl_complete-vaultsecret") {
+        args.splice(1..1, ["__complete".into(), "--".into()]);
+    }
+    let mut definition = definition(&program);
+    let matches = definition.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
 }
 
 /// Reads the arguments, the program's name first, and does what they ask for.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match parse(args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout, errors to stderr; a reader that is gone changes nothing.
@@ -105,7 +151,27 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Doctor(args) => doctor::examine(&args),
         Command::Seal(args) => seal::run(*args),
         Command::ReleaseFinalizers(args) => release_finalizers::run(args),
+        Command::Status(args) => status::run(&args),
+        Command::Rotate(args) => rotate::run(&args),
+        Command::Adopt(args) => adopt::run(&args),
+        Command::Approve(args) => approve::run(&args),
+        Command::Completion(args) => completion::run(&args),
+        Command::Complete(args) => completion::complete(&args),
     }
+}
+
+/// Runs what a command waits for.
+fn block_on(done: impl Future<Output = anyhow::Result<Exit>>) -> Exit {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(done).unwrap_or_else(|error| fail(&error)),
+        Err(error) => fail(&error.into()),
+    }
+}
+
+/// Says that it was called in a way that makes no sense.
+fn usage(text: &str) -> Exit {
+    let _ = writeln!(std::io::stderr(), "error: {text}");
+    Exit::Usage
 }
 
 /// Asked-for help and version are done; everything else that clap stops at is a wrong use.
@@ -159,6 +225,32 @@ mod tests {
     fn exit_codes_are_as_documented() {
         let codes = [Exit::Done, Exit::Failed, Exit::Attention, Exit::Usage].map(Exit::code);
         assert_eq!(codes, [0, 1, 2, 64]);
+    }
+
+    #[test]
+    fn every_flag_of_the_plugin_is_an_environment_variable() {
+        let cli = Cli::command();
+        for name in ["status", "rotate", "adopt", "approve"] {
+            let command = cli.find_subcommand(name).unwrap();
+            let flags = command.get_arguments().filter_map(|arg| Some((arg, arg.get_long()?)));
+            for (arg, long) in flags.filter(|(_, long)| *long != "help") {
+                let wanted = format!("VAULTSECRET_{}", long.replace('-', "_").to_uppercase());
+                assert_eq!(arg.get_env().and_then(std::ffi::OsStr::to_str), Some(&*wanted), "{name} --{long}");
+            }
+        }
+    }
+
+    #[test]
+    fn linked_as_a_plugin_it_goes_by_that_name() {
+        for (program, name) in [
+            ("/usr/local/bin/kubectl-vaultsecret", "kubectl vaultsecret"),
+            ("kubectl-vaultsecret.exe", "kubectl vaultsecret"),
+            ("./vaultsecret", "vaultsecret"),
+        ] {
+            let said = |flag: &str| parse([program, flag].map(OsString::from)).expect_err("stops here").to_string();
+            assert!(said("--version").starts_with(&format!("{name} {VERSION}")), "{}", said("--version"));
+            assert!(said("--help").contains(&format!("Usage: {name} <COMMAND>")), "{}", said("--help"));
+        }
     }
 
     #[test]

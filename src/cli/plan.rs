@@ -30,6 +30,7 @@ use kube::core::{Selector, SelectorExt as _};
 
 use self::model::Plan;
 use self::world::World;
+use super::cluster::ClusterArgs;
 use super::{Exit, fail, print, values as flags};
 use crate::remote::lane::ObjectKey;
 use crate::source::generate::os_rng;
@@ -50,9 +51,9 @@ pub struct PlanArgs {
     #[arg(short, long, env = "VAULTSECRET_FILENAME", value_name = "FILE", value_delimiter = ',', required = true)]
     filename: Vec<PathBuf>,
 
-    /// Namespace of objects that name none. Default: that of the kubeconfig's context; `default` with --offline
-    #[arg(short, long, env = "VAULTSECRET_NAMESPACE", value_name = "NAMESPACE", value_parser = flags::namespace)]
-    namespace: Option<String>,
+    /// Flags for the cluster; the namespace is that of objects that name none.
+    #[command(flatten)]
+    cluster: ClusterArgs,
 
     /// Plan from the manifests alone, without a cluster
     #[arg(long, env = "VAULTSECRET_OFFLINE", value_parser = FalseyValueParser::new())]
@@ -117,12 +118,17 @@ pub(super) fn run(args: PlanArgs) -> Exit {
 async fn carry_out(args: &PlanArgs, selector: Option<&Selector>) -> anyhow::Result<Plan> {
     // Read before the cluster is asked: a mistake in them shows without one.
     let documents = read::read(&args.filename)?;
-    let cluster = if args.offline { None } else { Some(observe::connect().await?) };
-    let default = args.namespace.clone().or_else(|| cluster.as_ref().map(|(_, namespace)| namespace.clone()));
+    let cluster = if args.offline {
+        None
+    } else {
+        let hint = "give --offline to plan from the manifests alone";
+        Some(args.cluster.connect().await.context(hint)?)
+    };
+    let default = cluster.as_ref().map(|target| target.namespace.clone()).or_else(|| args.cluster.namespace.clone());
     let default = default.unwrap_or_else(|| "default".to_owned());
     let mut world = World::new(documents, &default, &args.operator_namespace, Timestamp::now());
-    if let Some((client, _)) = &cluster {
-        observe::observe(client, &mut world).await?;
+    if let Some(target) = &cluster {
+        observe::observe(&target.client, &mut world).await?;
     }
     let pruned = if args.prune { pruned(&world, selector) } else { Vec::new() };
     Ok(build::plan(&world, &pruned, &mut os_rng()))

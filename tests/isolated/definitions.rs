@@ -10,6 +10,12 @@ const OURS: [&str; 3] = ["vaultsecrets", "vaultconnections", "clustervaultconnec
 async fn b36_missing_definitions_are_named_until_they_are_there() {
     let options = Options { controller_manager: false, ..Options::default() };
     let cluster = Cluster::bare(options).await;
+    let mut plugin = tokio::process::Command::new(env!("CARGO_BIN_EXE_vaultsecret"));
+    plugin.args(["status", "-A"]).env_clear().env("KUBECONFIG", cluster.admin_kubeconfig());
+    let said = plugin.output().await.unwrap();
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert_eq!(said.status.code(), Some(1), "{text}");
+    assert!(text.starts_with("error: the cluster does not know VaultSecrets: install the definitions first"), "{text}");
     let operator = Operator::begun(&cluster).await;
     for (installed, missing) in [(0, "vaultsecrets"), (1, "vaultconnections"), (2, "clustervaultconnections")] {
         let told = format!("CRD {missing}.vaultsecret.dev is not installed: vaultsecret crd | kubectl apply -f -");

@@ -6,7 +6,6 @@ pub mod rivals;
 
 use std::collections::BTreeSet;
 
-use anyhow::Context as _;
 use futures::stream::{self, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -32,20 +31,6 @@ use crate::source::sealed::Ring;
 const AT_ONCE: usize = 8;
 /// Objects a page.
 const PAGE: u32 = 500;
-
-/// The cluster that a kubeconfig names, and its default namespace.
-///
-/// # Errors
-/// When there is none.
-pub async fn connect() -> anyhow::Result<(Client, String)> {
-    let mut config = kube::Config::infer().await.context(
-        "there is no cluster to ask: KUBECONFIG names no usable file; give --offline to plan from the manifests alone",
-    )?;
-    config.default_retry = false;
-    config.connect_timeout = Some(std::time::Duration::from_secs(10));
-    let namespace = config.default_namespace.clone();
-    Ok((Client::try_from(config).context("the client of the API server could not be built")?, namespace))
-}
 
 /// Looks at everything that the manifests have to do with.
 ///

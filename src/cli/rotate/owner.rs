@@ -1,0 +1,97 @@
+//! Whether somebody else's manifest says the number that a rotation counts up, by what the API server notes of field managers. Pure.
+
+use serde_json::Value;
+
+use super::MANAGER;
+
+/// Managers of changes by hand: nothing will set their fields back.
+const BY_HAND: [&str; 5] = ["kubectl-edit", "kubectl-patch", "kubectl-create", "kubectl-replace", MANAGER];
+
+/// Who says the number of a key in a manifest, if anybody does.
+pub(super) fn of(object: &Value, key: &str) -> Option<String> {
+    let item = serde_json::json!({"key": key}).to_string();
+    let managers = object["metadata"]["managedFields"].as_array()?;
+    let owner = managers.iter().find(|entry| {
+        let generate = &entry["fieldsV1"]["f:spec"]["f:data"][format!("k:{item}")]["f:valueFrom"]["f:generate"];
+        let manager = entry["manager"].as_str().unwrap_or_default();
+        // Who replaces lists as a whole sets back a number that is not in the manifest, too.
+        let owns = !generate["f:epoch"].is_null() || (entry["operation"] == "Update" && generate.is_object());
+        owns && !BY_HAND.contains(&manager)
+    })?;
+    let manager = owner["manager"].as_str().unwrap_or("somebody");
+    Some(match tool(object) {
+        Some(tool) if !manager.to_lowercase().contains(&tool.0) => format!("{} ({manager})", tool.1),
+        _ => manager.to_owned(),
+    })
+}
+
+/// The tool that marks an object as its own: a word of its managers' names, and what it is called.
+fn tool(object: &Value) -> Option<(String, &'static str)> {
+    let metadata = &object["metadata"];
+    let has = |field: &str, name: &str| !metadata[field][name].is_null();
+    let found = if has("annotations", "argocd.argoproj.io/tracking-id") {
+        ("argocd", "Argo CD")
+    } else if has("labels", "kustomize.toolkit.fluxcd.io/name") || has("labels", "helm.toolkit.fluxcd.io/name") {
+        ("flux", "Flux")
+    } else if has("annotations", "meta.helm.sh/release-name") {
+        ("helm", "Helm")
+    } else {
+        return None;
+    };
+    Some((found.0.to_owned(), found.1))
+}
+
+/// What to say instead of doing it.
+pub(super) fn refusal(owner: &str, namespace: &str, name: &str, key: &str, epoch: i64) -> String {
+    format!(
+        "VaultSecret {namespace}/{name} is applied from a manifest by {owner}, which would set the number back, and so make yet \
+         another value. Nothing was changed. Change the manifest instead: under spec.data, key {key}, valueFrom.generate\n    \
+         epoch: {epoch}        # was {}\n--force changes it in the cluster all the same",
+        epoch - 1
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use serde_json::json;
+
+    fn object(manager: &str, operation: &str, generate: &Value) -> Value {
+        json!({"metadata": {"managedFields": [
+            {"manager": "vaultsecret-operator", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}},
+            {"manager": manager, "operation": operation, "fieldsV1": {"f:spec": {"f:data": {
+                ".": {}, "k:{\"key\":\"A\"}": {".": {}, "f:key": {}, "f:valueFrom": {"f:generate": generate}}}}}},
+        ]}})
+    }
+
+    #[test]
+    fn who_applies_the_number_is_named() {
+        let with = json!({"f:epoch": {}, "f:uuid": {}});
+        for manager in ["argocd-controller", "kustomize-controller", "helm", "kubectl-client-side-apply", "kubectl"] {
+            assert_eq!(of(&object(manager, "Apply", &with), "A").as_deref(), Some(manager));
+            assert_eq!(of(&object(manager, "Apply", &with), "B"), None, "another key");
+        }
+        let mut argo = object("Go-http-client", "Update", &with);
+        argo["metadata"]["annotations"] = json!({"argocd.argoproj.io/tracking-id": "x"});
+        assert_eq!(of(&argo, "A").as_deref(), Some("Argo CD (Go-http-client)"));
+        for manager in BY_HAND {
+            assert_eq!(of(&object(manager, "Update", &with), "A"), None);
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_in_no_manifest_is_set_back_by_those_who_replace_lists() {
+        let without = json!({"f:uuid": {}});
+        assert_eq!(of(&object("argocd-controller", "Apply", &without), "A"), None, "server-side apply leaves it");
+        let replaced = of(&object("kubectl-client-side-apply", "Update", &without), "A");
+        assert_eq!(replaced.as_deref(), Some("kubectl-client-side-apply"));
+        assert_eq!(of(&json!({}), "A"), None);
+    }
+
+    #[test]
+    fn the_line_to_change_is_told() {
+        let text = refusal("helm", "shop", "checkout", "DB", 3);
+        assert!(text.contains("\n    epoch: 3        # was 2\n") && text.contains("--force"), "{text}");
+    }
+}

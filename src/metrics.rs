@@ -1,6 +1,7 @@
 //! Metrics, in the OpenMetrics text format. Every label has few values: words of our own, or the names of connections,
 //! and what is known of a connection goes with it.
 
+mod sample;
 mod scrape;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::remote::Operation;
+pub use sample::sample;
 pub use scrape::{ConnectionSample, Scrape};
 
 /// What every name starts with.

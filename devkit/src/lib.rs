@@ -7,4 +7,6 @@
 pub mod controlplane;
 pub mod demo;
 pub mod openbao;
+pub mod reference;
 pub mod remotes;
+pub mod site;

@@ -1,7 +1,7 @@
 //! `devkit`: what developing the operator needs, from a shell.
 
 use clap::{Parser, Subcommand};
-use devkit::{controlplane, demo, remotes};
+use devkit::{controlplane, demo, reference, remotes, site};
 
 /// What developing, testing and trying out the operator needs.
 #[derive(Debug, Parser)]
@@ -21,6 +21,10 @@ enum Command {
     Demo(demo::Args),
     /// Serve stand-ins for the three remotes on loopback until Ctrl-C.
     Remotes(remotes::RemotesArgs),
+    /// Write docs/reference from the definitions and the metrics.
+    Reference(reference::Args),
+    /// Check the documentation and build it as a site.
+    Site(site::Args),
 }
 
 #[tokio::main]
@@ -34,5 +38,7 @@ async fn main() -> anyhow::Result<()> {
             std::process::exit(code)
         }
         Command::Remotes(args) => remotes::run(args).await,
+        Command::Reference(args) => reference::cli(&args),
+        Command::Site(args) => std::process::exit(site::cli(&args)?),
     }
 }

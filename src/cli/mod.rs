@@ -74,6 +74,9 @@ struct Cli {
 enum Command {
     /// Print all CustomResourceDefinitions as YAML, fit for `kubectl apply -f -`
     Crd,
+    /// Print every metric with a series, for the reference in the documentation
+    #[command(hide = true)]
+    Metrics,
     /// Run the operator
     Run(Box<run::RunArgs>),
     /// Show what applying manifests would create, update, delete and restart, without any value
@@ -94,6 +97,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     };
     match cli.command {
         Command::Crd => crd::yaml().and_then(|text| print(&text)).map_or_else(|error| fail(&error), |()| Exit::Done),
+        Command::Metrics => print(&crate::metrics::sample()).map_or_else(|error| fail(&error), |()| Exit::Done),
         Command::Run(args) => run::run(*args),
         Command::Plan(args) => plan::run(*args),
         Command::Seal(args) => seal::run(*args),

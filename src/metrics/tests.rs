@@ -114,6 +114,11 @@ fn names_types_and_labels_are_as_documented() {
 }
 
 #[test]
+fn the_reference_is_made_from_all_of_them() {
+    assert_eq!(families(&super::sample()), families(&filled().encode()));
+}
+
+#[test]
 fn the_documentation_has_the_same_table() {
     let page = include_str!("../../docs/operations.md");
     let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `vaultsecret_")).collect();

@@ -63,7 +63,32 @@ impl Book {
         let targets = links.flat_map(|(path, page)| {
             page.links.iter().filter_map(move |(link, _)| resolve(path, link.split('#').next().unwrap_or_default()))
         });
-        targets.filter(|path| self.files.contains(path) && !chapters.contains(path)).collect()
+        let of = |path: String| -> Vec<String> {
+            if self.files.contains(&path) { vec![path] } else { self.inside(&path).map(str::to_owned).collect() }
+        };
+        targets.flat_map(of).filter(|path| !chapters.contains(path)).collect()
+    }
+
+    /// Folders that pages of the book link to: the site shows what is in them.
+    #[must_use]
+    pub fn folders(&self) -> BTreeMap<String, Vec<String>> {
+        let chapters = self.chapters();
+        let links = chapters.iter().filter_map(|path| Some((path, self.pages.get(path)?)));
+        let targets = links.flat_map(|(path, page)| {
+            page.links.iter().filter_map(move |(link, _)| resolve(path, link.split('#').next().unwrap_or_default()))
+        });
+        let folders = targets.filter(|path| !self.files.contains(path));
+        let listed = folders.map(|path| {
+            let inside = self.inside(&path).filter(|file| !file.ends_with(".md")).map(str::to_owned).collect();
+            (path, inside)
+        });
+        listed.filter(|(_, inside): &(_, Vec<String>)| !inside.is_empty()).collect()
+    }
+
+    /// The files of a folder.
+    fn inside<'s>(&'s self, folder: &str) -> impl Iterator<Item = &'s str> {
+        let start = format!("{}/", folder.trim_end_matches('/'));
+        self.files.iter().map(String::as_str).filter(move |file| file.starts_with(&start))
     }
 
     /// Everything that is wrong, a sentence each.
@@ -106,11 +131,8 @@ impl Book {
         if !self.files.contains(&target) {
             // A page that is a draft may be linked to like one that is there.
             let draft = self.drafts && self.chapters().contains(&target);
-            let folder = self.files.iter().any(|file| file.starts_with(&format!("{}/", target.trim_end_matches('/'))));
-            return (!draft).then(|| match folder {
-                true => format!("{link} leads to a folder, which a site cannot show: name a file"),
-                false => format!("{link} leads nowhere"),
-            });
+            let folder = anchor.is_empty() && self.inside(&target).next().is_some();
+            return (!draft && !folder).then(|| format!("{link} leads nowhere"));
         }
         if target.ends_with(".md") && in_book && !self.chapters().contains(&target) {
             return Some(format!("{link} leads to a page that is not in {SUMMARY}"));
@@ -151,15 +173,21 @@ mod tests {
     #[test]
     fn what_is_right_has_no_fault_and_is_staged_from_the_root() {
         let pages = [
-            ("README.md", "# Read\n[a](docs/a.md#two-words) [licence](LICENSE) [out](https://x.example)"),
+            (
+                "README.md",
+                "# Read\n[a](docs/a.md#two-words) [licence](LICENSE) [all](examples/) [out](https://x.example)",
+            ),
             ("docs/SUMMARY.md", "# Summary\n\n[Read](../README.md)\n\n- [A](a.md)\n  - [B](b/c.md)\n"),
             ("docs/a.md", "# A\n## Two words\n[self](#a) [b](b/c.md)\n```yaml\na: {b: 1}\n---\nc: 2\n```\n"),
             ("docs/b/c.md", "# C\n[up](../../README.md#read) [a](../a.md)"),
         ];
-        let book = book(&pages, &["LICENSE"], false);
+        let book = book(&pages, &["LICENSE", "examples/a/b.yaml", "examples/c.yaml", "other.yaml"], false);
         assert_eq!(book.faults(), Vec::<String>::new());
         assert_eq!(book.summary(), "# Summary\n\n[Read](README.md)\n\n- [A](docs/a.md)\n  - [B](docs/b/c.md)\n");
-        assert_eq!(book.attachments(), BTreeSet::from(["LICENSE".to_owned()]));
+        let inside = ["examples/a/b.yaml", "examples/c.yaml"].map(str::to_owned);
+        assert_eq!(book.folders(), BTreeMap::from([("examples".to_owned(), inside.to_vec())]));
+        let attached = inside.into_iter().chain(["LICENSE".to_owned()]).collect::<BTreeSet<_>>();
+        assert_eq!(book.attachments(), attached);
     }
 
     #[test]
@@ -168,7 +196,7 @@ mod tests {
             ("docs/SUMMARY.md", "- [A](a.md)\n- [A](a.md)\n"),
             (
                 "docs/a.md",
-                "# A\n[x](nowhere.md)\n[y](#b)\n[z](../../out.md)\n[f](../src)\n[r](../README.md)\n```yaml\na: [\n```\n",
+                "# A\n[x](nowhere.md)\n[y](#b)\n[z](../../out.md)\n[f](../sources)\n[r](../README.md)\n```yaml\na: [\n```\n",
             ),
             ("docs/orphan.md", "# O\n"),
             ("README.md", "# R\n[a](docs/a.md#nothing)"),
@@ -180,7 +208,7 @@ mod tests {
             "docs/a.md:2: nowhere.md leads nowhere",
             "docs/a.md:3: docs/a.md has no heading #b",
             "docs/a.md:4: ../../out.md leads out of the repository",
-            "docs/a.md:5: ../src leads to a folder, which a site cannot show: name a file",
+            "docs/a.md:5: ../sources leads nowhere",
             "docs/a.md:6: ../README.md leads to a page that is not in docs/SUMMARY.md",
             "README.md:2: docs/a.md has no heading #nothing",
         ] {

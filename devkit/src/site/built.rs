@@ -33,6 +33,8 @@ pub fn faults(pages: &BTreeMap<String, Html>, files: &BTreeSet<String>) -> Vec<S
                 found.insert(format!("{page}: {link} leads out of the site"));
                 continue;
             };
+            let index = format!("{target}/index.html");
+            let target = if files.contains(&index) { index } else { target };
             let known = anchor.is_empty() || pages.get(&target).is_none_or(|html| html.ids.contains(anchor));
             if !files.contains(&target) {
                 found.insert(format!("{page}: {link} leads nowhere"));
@@ -78,14 +80,16 @@ mod tests {
         let pages = BTreeMap::from([
             (
                 "a.html".to_owned(),
-                page(r##"<h1 id="top"><a href="#top">x</a><a href="d/b.html#in">y</a><img src="p.png">"##),
+                page(
+                    r##"<h1 id="top"><a href="#top">x</a><a href="d/b.html#in">y</a><img src="p.png"><a href="e"></a><a href="e/"></a>"##,
+                ),
             ),
             (
                 "d/b.html".to_owned(),
                 page(r#"<a id="in" href="../a.html#gone"></a><a href="../../x"></a><a href="none.html">"#),
             ),
         ]);
-        let files = ["a.html", "d/b.html", "p.png"].map(str::to_owned).into();
+        let files = ["a.html", "d/b.html", "p.png", "e/index.html"].map(str::to_owned).into();
         assert_eq!(
             faults(&pages, &files),
             [

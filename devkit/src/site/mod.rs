@@ -60,6 +60,9 @@ pub fn cli(args: &Args) -> anyhow::Result<i32> {
         fs::create_dir_all(to.parent().unwrap_or(&source))?;
         fs::copy(&path, &to).with_context(|| format!("copying {path}"))?;
     }
+    for (folder, inside) in book.folders() {
+        fs::write(source.join("src").join(&folder).join("index.html"), listing(&folder, &inside))?;
+    }
     fs::write(source.join("src/SUMMARY.md"), book.summary())?;
     fs::copy("book.toml", source.join("book.toml")).context("copying book.toml")?;
     let out = std::path::absolute(&args.out)?;
@@ -71,11 +74,23 @@ pub fn cli(args: &Args) -> anyhow::Result<i32> {
     for path in built.iter().filter(|path| path.ends_with(".html") && !matches!(&***path, "print.html" | "404.html")) {
         pages.insert(path.clone(), built::parse(&fs::read_to_string(out.join(path))?));
     }
+    // What is not there yet may be linked to like what is.
+    built.extend(book.missing().iter().filter_map(|path| Some(format!("{}.html", path.strip_suffix(".md")?))));
     if told(&built::faults(&pages, &built)) {
         return Ok(1);
     }
     say(&format!("{} pages: {}", pages.len(), out.join("index.html").display()));
     Ok(0)
+}
+
+/// What a folder shows: its files. Names that would need to be escaped are not in this repository, and are left out.
+fn listing(folder: &str, inside: &[String]) -> String {
+    let plain = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_./+".contains(c));
+    let names = inside.iter().filter_map(|file| file.strip_prefix(folder)?.strip_prefix('/')).filter(plain);
+    let items: String = names.map(|name| format!("<li><a href=\"{name}\">{name}</a></li>\n")).collect();
+    format!(
+        "<!DOCTYPE html>\n<meta charset=\"utf-8\">\n<title>{folder}</title>\n<h1>{folder}</h1>\n<ul>\n{items}</ul>\n"
+    )
 }
 
 /// The files of the repository, without what git ignores.

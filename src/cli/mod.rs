@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 pub mod crd;
+mod migrate;
 mod plan;
 pub mod run;
 mod seal;
@@ -81,6 +82,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Show what applying manifests would create, update, delete and restart, without any value
     Plan(Box<plan::PlanArgs>),
+    /// Convert manifests of the External Secrets Operator, the Vault Secrets Operator and Infisical's operator
+    Migrate(Box<migrate::MigrateArgs>),
     /// Encrypt a value for a Git repository, bound to one key of one VaultSecret
     Seal(Box<seal::SealArgs>),
 }
@@ -99,6 +102,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Crd => crd::yaml().and_then(|text| print(&text)).map_or_else(|error| fail(&error), |()| Exit::Done),
         Command::Metrics => print(&crate::metrics::sample()).map_or_else(|error| fail(&error), |()| Exit::Done),
         Command::Run(args) => run::run(*args),
+        Command::Migrate(args) => migrate::run(*args),
         Command::Plan(args) => plan::run(*args),
         Command::Seal(args) => seal::run(*args),
     }

@@ -19,6 +19,7 @@ mod documented;
 mod generated;
 mod http;
 mod inputs;
+mod migrate;
 mod plan;
 mod projection;
 mod pushing;

@@ -135,6 +135,15 @@ fn the_documentation_has_the_same_table() {
 }
 
 #[test]
+fn every_alert_says_what_to_do() {
+    let rules = include_str!("../../charts/vaultsecret-operator/templates/prometheusrule.yaml");
+    let page = include_str!("../../docs/alerts.md");
+    let alerts = rules.split("(dict \"name\" \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let headings: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(alerts.collect::<Vec<_>>(), headings, "docs/alerts.md has a section for each, in their order");
+}
+
+#[test]
 fn samples_have_their_values() {
     let text = filled().encode();
     for line in [

@@ -7,6 +7,8 @@ ARGS ?=
 THREADS ?= 16
 # Where `make generate` writes.
 OUT ?= crds
+# Where `make reference` writes.
+REFERENCE ?= docs/reference
 CHART := charts/vaultsecret-operator
 
 # What make fuzz runs, for how long, and where it builds and keeps what it finds.
@@ -48,7 +50,7 @@ SBOM_TOOL = $${XDG_CACHE_HOME:-$$HOME/.cache}/vaultsecret-devkit/cargo-cyclonedx
 PROMTOOL = $${XDG_CACHE_HOME:-$$HOME/.cache}/vaultsecret-devkit/promtool-$(firstword $(shell cksum devkit/promtool/go.mod))/promtool
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo cluster cluster-down e2e test test-unit chart image-tools static image bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus sbom promtool gitops gitops-argocd gitops-update gitops-record krew transcript clean
+.PHONY: help tools demo cluster cluster-down e2e test test-unit chart image-tools static image bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus sbom promtool gitops gitops-argocd gitops-update gitops-record krew transcript site reference clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -188,7 +190,10 @@ lint: ## Check the format and run clippy; warnings are errors
 docs: ## Build the documentation of the code; warnings are errors
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
 
-generate: ## Write crds/ from the types in src/api/, and the chart's copy of it
+site: ## Check the documentation and build it as a site in target/site (ARGS=--check: check only)
+	@$(DEVKIT) site --drafts $(ARGS)
+
+generate: ## Write crds/ from the types in src/api/, the chart's copy of it, and docs/reference/
 	@mkdir -p '$(OUT)'
 	@$(CARGO) run --quiet --bin vaultsecret -- crd > '$(OUT)/.all.yaml'
 	@awk -v out='$(OUT)' ' \
@@ -204,7 +209,7 @@ generate: ## Write crds/ from the types in src/api/, and the chart's copy of it
 	    name == "" && /^  name: [a-z]+\.vaultsecret\.dev$$/ { name = $$2; sub(/\..*/, "", name) } \
 	    END { if (!failed) flush() }' '$(OUT)/.all.yaml'
 	@rm -f '$(OUT)/.all.yaml'
-	@if [ '$(OUT)' = crds ]; then cp $(CRDS:%=crds/%) $(CHART)/files/crds/; fi
+	@if [ '$(OUT)' = crds ]; then cp $(CRDS:%=crds/%) $(CHART)/files/crds/ && $(MAKE) --no-print-directory reference; fi
 
 krew: ## Make krew's archive of the kubectl plugin for this machine in target/krew, and the manifest with its sha256
 	$(CARGO) build --release --bin vaultsecret
@@ -213,7 +218,10 @@ krew: ## Make krew's archive of the kubectl plugin for this machine in target/kr
 transcript: tools ## Write docs/plugin-transcript.md from a real run of the plugin
 	VAULTSECRET_TRANSCRIPT=docs/plugin-transcript.md $(CARGO) test --test behaviours u9_
 
-check-generated: ## Fail when crds/ or the chart's copy is not what make generate writes
+reference: ## Write docs/reference/ from crds/ and the metrics
+	@$(CARGO) run --quiet --bin vaultsecret -- metrics | $(DEVKIT) reference --crds crds --out '$(REFERENCE)'
+
+check-generated: ## Fail when crds/, the chart's copy or docs/reference/ is not what make generate writes
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
 	$(MAKE) --no-print-directory generate OUT="$$fresh" && \
 	for file in $(CRDS); do \
@@ -221,6 +229,9 @@ check-generated: ## Fail when crds/ or the chart's copy is not what make generat
 	    cmp "$(CHART)/files/crds/$$file" "$$fresh/$$file" || { echo "$(CHART) is stale: run make generate" >&2; exit 1; }; \
 	done && \
 	test "$$(ls "$$fresh" | wc -l)" -eq $(words $(CRDS)) && test "$$(ls $(CHART)/files/crds | wc -l)" -eq $(words $(CRDS)) || { echo 'a CRD is missing in the Makefile and in crds/kustomization.yaml' >&2; exit 1; }
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	$(MAKE) --no-print-directory reference REFERENCE="$$fresh" && \
+	{ diff -ru docs/reference "$$fresh" || { echo 'docs/reference is stale: run make generate' >&2; exit 1; }; }
 
 deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
 	$(CARGO) deny --workspace check licenses bans sources

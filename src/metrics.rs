@@ -2,6 +2,7 @@
 //! and what is known of a connection goes with it.
 
 pub mod classic;
+mod sample;
 mod scrape;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::remote::Operation;
+pub use sample::sample;
 pub use scrape::{ConnectionSample, Scrape};
 
 /// What every name starts with.

@@ -10,4 +10,6 @@ pub mod controlplane;
 pub mod demo;
 pub mod e2e;
 pub mod openbao;
+pub mod reference;
 pub mod remotes;
+pub mod site;

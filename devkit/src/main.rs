@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use clap::{Parser, Subcommand};
-use devkit::{ca_certificates, cluster, controlplane, demo, e2e, remotes};
+use devkit::{ca_certificates, cluster, controlplane, demo, e2e, reference, remotes, site};
 
 /// What developing, testing and trying out the operator needs.
 #[derive(Debug, Parser)]
@@ -29,6 +29,10 @@ enum Command {
     E2e(e2e::Args),
     /// Serve stand-ins for the three remotes on loopback until Ctrl-C.
     Remotes(remotes::RemotesArgs),
+    /// Write docs/reference from the definitions and the metrics.
+    Reference(reference::Args),
+    /// Check the documentation and build it as a site.
+    Site(site::Args),
 }
 
 #[tokio::main]
@@ -48,5 +52,7 @@ async fn main() -> anyhow::Result<()> {
             std::process::exit(code)
         }
         Command::Remotes(args) => remotes::run(args).await,
+        Command::Reference(args) => reference::cli(&args),
+        Command::Site(args) => std::process::exit(site::cli(&args)?),
     }
 }

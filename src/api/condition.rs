@@ -241,4 +241,13 @@ mod tests {
         }
         assert_eq!(Reason::ALL.len(), 22);
     }
+
+    #[test]
+    fn the_readme_says_what_to_do_about_each() {
+        let readme = include_str!("../../README.md");
+        let words = Reason::ALL.iter().map(|r| r.as_str()).chain(ConnectionReason::ALL.iter().map(|r| r.as_str()));
+        for word in words {
+            assert!(readme.contains(&format!("\n| {word} | ")), "{word} has no row");
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod cluster;
 mod completion;
 pub mod crd;
 pub mod doctor;
+mod migrate;
 mod plan;
 mod release_finalizers;
 mod rotate;
@@ -85,12 +86,17 @@ struct Cli {
 enum Command {
     /// Print all CustomResourceDefinitions as YAML, fit for `kubectl apply -f -`
     Crd,
+    /// Print every metric with a series, for the reference in the documentation
+    #[command(hide = true)]
+    Metrics,
     /// Run the operator
     Run(Box<run::RunArgs>),
     /// Show what applying manifests would create, update, delete and restart, without any value
     Plan(Box<plan::PlanArgs>),
     /// Look whether everything is as it should be, and say what mends what is not
     Doctor(doctor::DoctorArgs),
+    /// Convert manifests of the External Secrets Operator, the Vault Secrets Operator and Infisical's operator
+    Migrate(Box<migrate::MigrateArgs>),
     /// Encrypt a value for a Git repository, bound to one key of one VaultSecret
     Seal(Box<seal::SealArgs>),
     /// After the operator is uninstalled: let go of VaultSecrets that wait for it
@@ -146,7 +152,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     };
     match cli.command {
         Command::Crd => crd::yaml().and_then(|text| print(&text)).map_or_else(|error| fail(&error), |()| Exit::Done),
+        Command::Metrics => print(&crate::metrics::sample()).map_or_else(|error| fail(&error), |()| Exit::Done),
         Command::Run(args) => run::run(*args),
+        Command::Migrate(args) => migrate::run(*args),
         Command::Plan(args) => plan::run(*args),
         Command::Doctor(args) => doctor::examine(&args),
         Command::Seal(args) => seal::run(*args),

@@ -8,10 +8,10 @@ mod judge;
 mod link;
 mod model;
 mod observe;
-mod read;
+pub(super) mod read;
 mod readable;
 mod render;
-mod schema;
+pub(super) mod schema;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -114,6 +114,11 @@ fn names_types_and_labels_are_as_documented() {
 }
 
 #[test]
+fn the_reference_is_made_from_all_of_them() {
+    assert_eq!(families(&super::sample()), families(&filled().encode()));
+}
+
+#[test]
 fn the_documentation_has_the_same_table() {
     let page = include_str!("../../docs/operations.md");
     let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `vaultsecret_")).collect();
@@ -158,6 +163,15 @@ fn a_scraper_says_what_it_reads() {
     for accept in ["*/*", "", "text/plain;version=0.0.4", "application/openmetrics-text; q=0, text/plain"] {
         assert!(!wants_open_metrics(accept), "{accept}");
     }
+}
+
+#[test]
+fn every_alert_says_what_to_do() {
+    let rules = include_str!("../../charts/vaultsecret-operator/templates/prometheusrule.yaml");
+    let page = include_str!("../../docs/alerts.md");
+    let alerts = rules.split("(dict \"name\" \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let headings: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(alerts.collect::<Vec<_>>(), headings, "docs/alerts.md has a section for each, in their order");
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod documented;
 mod generated;
 mod http;
 mod inputs;
+mod migrate;
 mod plan;
 mod plugin;
 mod plugin_acts;

@@ -20,5 +20,6 @@ mod restarts;
 mod rights;
 mod rotations;
 mod sealed;
+mod traces;
 mod trouble;
 mod undecodable;

@@ -21,5 +21,6 @@ mod restarts;
 mod rights;
 mod rotations;
 mod sealed;
+mod traces;
 mod trouble;
 mod undecodable;

@@ -14,7 +14,7 @@ use super::cluster::{ClusterArgs, within};
 use super::rotate::MANAGER;
 use super::show::{Answer, ask, one_line};
 use super::wait::{self, Progress};
-use super::{Exit, block_on, print, usage, values as flags};
+use super::{Exit, block_on, print, values as flags};
 use crate::api::{VaultSecret, names};
 use crate::kube_error::ApiErrorKind;
 
@@ -40,7 +40,7 @@ pub struct AdoptArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
 
-    /// Do not ask
+    /// Do not ask. It is asked at a terminal only
     #[arg(short, long, env = "VAULTSECRET_YES", value_parser = FalseyValueParser::new())]
     yes: bool,
 
@@ -67,15 +67,9 @@ async fn carry_out(args: &AdoptArgs) -> anyhow::Result<Exit> {
     let annotation = asked(&vs, &some, all.len()).map_err(|text| anyhow::anyhow!(text))?;
     let told: Vec<String> = some.iter().map(|entry| format!("  {}\n", one_line(&entry.told()))).collect();
     print(&format!("These entries exist at the remote and are not ours:\n{}", told.concat()))?;
-    match ask("Overwrite them with our values, for good?", args.yes) {
-        Answer::Yes => {}
-        Answer::No => {
-            print("Nothing was changed.\n")?;
-            return Ok(Exit::Failed);
-        }
-        Answer::Nobody => {
-            return Ok(usage("this overwrites somebody else's values, and there is no terminal to ask on: give --yes"));
-        }
+    if ask("Overwrite them with our values, for good?", args.yes) == Answer::No {
+        print("Nothing was changed.\n")?;
+        return Ok(Exit::Failed);
     }
     let patch = json!({"metadata": {
         "resourceVersion": vs.metadata.resource_version, "annotations": {names::ADOPT: annotation}}});

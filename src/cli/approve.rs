@@ -32,7 +32,7 @@ use crate::kube_error::ApiErrorKind;
     kubectl vaultsecret approve cvconn/kelvin --new --yes"
 )]
 pub struct ApproveArgs {
-    /// A VaultConnection of the namespace; a ClusterVaultConnection as cvconn/NAME, or with --cluster
+    /// A VaultConnection of the namespace, else a ClusterVaultConnection; cvconn/NAME, or --cluster, is the latter for sure
     #[arg(value_name = "CONNECTION")]
     connection: String,
 
@@ -84,12 +84,28 @@ async fn carry_out(args: &ApproveArgs, kind: ConnectionKind, name: String) -> an
     match kind {
         ConnectionKind::VaultConnection => {
             let place = format!("namespace {}", target.namespace);
-            release(args, &target, &target.namespaced::<VaultConnection>(), kind, &name, &place).await
+            let api = target.namespaced::<VaultConnection>();
+            if !args.connection.contains('/') && is_missing(&api, &name).await {
+                let of_cluster = target.of_cluster::<ClusterVaultConnection>();
+                if !is_missing(&of_cluster, &name).await {
+                    let kind = ConnectionKind::ClusterVaultConnection;
+                    return release(args, &target, &of_cluster, kind, &name, "the cluster").await;
+                }
+            }
+            release(args, &target, &api, kind, &name, &place).await
         }
         ConnectionKind::ClusterVaultConnection => {
             release(args, &target, &target.of_cluster::<ClusterVaultConnection>(), kind, &name, "the cluster").await
         }
     }
+}
+
+/// Whether there is none of that name, or none that may be seen.
+async fn is_missing<K>(api: &Api<K>, name: &str) -> bool
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    !matches!(within("looking for the connection", api.get_metadata_opt(name)).await, Ok(Some(_)))
 }
 
 async fn release<K>(

@@ -24,8 +24,8 @@ pub(super) const MANAGER: &str = "kubectl-vaultsecret";
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "A rotation is asked for by a number: this counts up spec.data[].valueFrom.generate.epoch, by a patch that the API \
-    server refuses if the field has changed meanwhile. Where the VaultSecret is applied from a manifest (Argo CD, Flux, Helm, kubectl \
-    apply), the number has to be changed there: it says which line, and changes nothing unless --force is given.\n\n\
+    server refuses if the field has changed meanwhile. Where a tool applies the VaultSecret from a manifest by itself (Argo CD, Flux, \
+    Helm), the number has to be changed there: it says which line, and changes nothing unless --force is given.\n\n\
     Examples:\n  \
     kubectl vaultsecret rotate checkout DB_PASSWORD -n shop --wait"
 )]
@@ -42,7 +42,7 @@ pub struct RotateArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
 
-    /// Change the number in the cluster although it is applied from a manifest
+    /// Change the number in the cluster although a tool applies it from a manifest
     #[arg(long, env = "VAULTSECRET_FORCE", value_parser = FalseyValueParser::new())]
     force: bool,
 
@@ -76,8 +76,9 @@ async fn carry_out(args: &RotateArgs) -> anyhow::Result<Exit> {
     let raw = raw.map_err(|error| target.explain(&error, "get", "VaultSecrets", Some(&target.namespace)))?;
     let object = serde_json::to_value(&raw)?;
     let Order { epoch, patch } = order(&object, &args.key).map_err(|text| anyhow::anyhow!(text))?;
-    if let Some(owner) = owner::of(&object, &args.key).filter(|_| !args.force) {
-        anyhow::bail!(owner::refusal(&owner, &target.namespace, &args.name, &args.key, epoch));
+    let owner = owner::of(&object, &args.key);
+    if let Some(owner) = owner.as_ref().filter(|owner| owner.by_itself && !args.force) {
+        anyhow::bail!(owner::refusal(&owner.name, &target.namespace, &args.name, &args.key, epoch));
     }
     let patch: json_patch::Patch = serde_json::from_value(Value::Array(patch))?;
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
@@ -93,6 +94,9 @@ async fn carry_out(args: &RotateArgs) -> anyhow::Result<Exit> {
         };
     let (key, name) = (&args.key, format!("{}/{}", target.namespace, args.name));
     print(&format!("vaultsecret {name}: a new value of {key} is asked for (epoch {epoch}, was {})\n", epoch - 1))?;
+    if let Some(owner) = owner {
+        print(&owner::reminder(&owner.name, key, epoch))?;
+    }
     if before.spec.suspended() {
         print("note: spec.suspend is set: the new value is made when it is unset\n")?;
     }

@@ -139,7 +139,7 @@ async fn plan_and_adopt(t: &mut Transcript, remote: &crate::common::Remote) {
     let ran = t.run("kubectl vaultsecret status checkout -n storefront", 2).await;
     assert!(ran.out.contains("kubectl vaultsecret adopt checkout -n storefront"), "{ran:?}");
     assert_eq!(remote.value("legacy-token").as_deref(), Some("theirs"));
-    t.say("Theirs may go. Without `--yes` it asks:");
+    t.say("Theirs may go. At a terminal it asks, unless `--yes` is given:");
     t.run("kubectl vaultsecret adopt checkout LEGACY_TOKEN -n storefront --yes --wait", 0).await;
     assert_eq!(remote.value("legacy-token").as_deref(), Some("from-now-on-ours"));
 }

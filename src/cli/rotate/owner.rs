@@ -7,8 +7,31 @@ use super::MANAGER;
 /// Managers of changes by hand: nothing will set their fields back.
 const BY_HAND: [&str; 5] = ["kubectl-edit", "kubectl-patch", "kubectl-create", "kubectl-replace", MANAGER];
 
+/// Words in the names of managers that apply again by themselves.
+const TOOLS: [&str; 10] = [
+    "argocd",
+    "kustomize-controller",
+    "helm",
+    "flux",
+    "fleet",
+    "configsync",
+    "config-sync",
+    "kapp",
+    "terraform",
+    "pulumi",
+];
+
+/// Who says the number of a key in a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    /// What it is called.
+    pub(super) name: String,
+    /// It applies the manifest again by itself; else a person does, some day.
+    pub(super) by_itself: bool,
+}
+
 /// Who says the number of a key in a manifest, if anybody does.
-pub(super) fn of(object: &Value, key: &str) -> Option<String> {
+pub(super) fn of(object: &Value, key: &str) -> Option<Owner> {
     let item = serde_json::json!({"key": key}).to_string();
     let managers = object["metadata"]["managedFields"].as_array()?;
     let owner = managers.iter().find(|entry| {
@@ -19,10 +42,13 @@ pub(super) fn of(object: &Value, key: &str) -> Option<String> {
         owns && !BY_HAND.contains(&manager)
     })?;
     let manager = owner["manager"].as_str().unwrap_or("somebody");
-    Some(match tool(object) {
-        Some(tool) if !manager.to_lowercase().contains(&tool.0) => format!("{} ({manager})", tool.1),
+    let (lower, tool) = (manager.to_lowercase(), tool(object));
+    let by_itself = tool.is_some() || TOOLS.iter().any(|tool| lower.contains(tool));
+    let name = match tool {
+        Some(tool) if !lower.contains(&tool.0) => format!("{} ({manager})", tool.1),
         _ => manager.to_owned(),
-    })
+    };
+    Some(Owner { name, by_itself })
 }
 
 /// The tool that marks an object as its own: a word of its managers' names, and what it is called.
@@ -51,6 +77,15 @@ pub(super) fn refusal(owner: &str, namespace: &str, name: &str, key: &str, epoch
     )
 }
 
+/// What to say with it where a person applies the manifest.
+pub(super) fn reminder(owner: &str, key: &str, epoch: i64) -> String {
+    format!(
+        "note: the number is in a manifest by {owner}. Change it there, too, or the next apply sets it back, which makes yet another \
+         value: under spec.data, key {key}, valueFrom.generate\n    epoch: {epoch}        # was {}\n",
+        epoch - 1
+    )
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -68,13 +103,22 @@ mod tests {
     #[test]
     fn who_applies_the_number_is_named() {
         let with = json!({"f:epoch": {}, "f:uuid": {}});
-        for manager in ["argocd-controller", "kustomize-controller", "helm", "kubectl-client-side-apply", "kubectl"] {
-            assert_eq!(of(&object(manager, "Apply", &with), "A").as_deref(), Some(manager));
+        for (manager, by_itself) in [
+            ("argocd-controller", true),
+            ("kustomize-controller", true),
+            ("helm", true),
+            ("Terraform", true),
+            ("kubectl-client-side-apply", false),
+            ("kubectl", false),
+            ("a-script", false),
+        ] {
+            let owner = Owner { name: manager.to_owned(), by_itself };
+            assert_eq!(of(&object(manager, "Apply", &with), "A"), Some(owner));
             assert_eq!(of(&object(manager, "Apply", &with), "B"), None, "another key");
         }
         let mut argo = object("Go-http-client", "Update", &with);
         argo["metadata"]["annotations"] = json!({"argocd.argoproj.io/tracking-id": "x"});
-        assert_eq!(of(&argo, "A").as_deref(), Some("Argo CD (Go-http-client)"));
+        assert_eq!(of(&argo, "A"), Some(Owner { name: "Argo CD (Go-http-client)".to_owned(), by_itself: true }));
         for manager in BY_HAND {
             assert_eq!(of(&object(manager, "Update", &with), "A"), None);
         }
@@ -85,7 +129,7 @@ mod tests {
         let without = json!({"f:uuid": {}});
         assert_eq!(of(&object("argocd-controller", "Apply", &without), "A"), None, "server-side apply leaves it");
         let replaced = of(&object("kubectl-client-side-apply", "Update", &without), "A");
-        assert_eq!(replaced.as_deref(), Some("kubectl-client-side-apply"));
+        assert_eq!(replaced.map(|owner| owner.name).as_deref(), Some("kubectl-client-side-apply"));
         assert_eq!(of(&json!({}), "A"), None);
     }
 
@@ -93,5 +137,7 @@ mod tests {
     fn the_line_to_change_is_told() {
         let text = refusal("helm", "shop", "checkout", "DB", 3);
         assert!(text.contains("\n    epoch: 3        # was 2\n") && text.contains("--force"), "{text}");
+        let text = reminder("kubectl", "DB", 3);
+        assert!(text.contains("by kubectl") && text.contains("\n    epoch: 3        # was 2\n"), "{text}");
     }
 }

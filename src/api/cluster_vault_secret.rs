@@ -41,7 +41,8 @@ use super::vault_secret::{ConnectionKind, VaultSecretSpec};
 pub struct ClusterVaultSecretSpec {
     /// The namespaces that get it.
     pub namespaces: NamespaceSelection,
-    /// Whether each namespace has a value of its own.
+    /// PerNamespace: a VaultSecret in each namespace, with entries and values of its own. Shared: one VaultSecret, in the operator's
+    /// namespace, and a copy of its Secret in each namespace. Cannot be changed.
     pub sharing: Sharing,
     /// Name of the VaultSecret. Default: the name of the ClusterVaultSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -207,6 +207,9 @@ async fn c7_a_namespace_goes() {
         stage.ready(2).await;
         stage.shows(&a, "REGION", "eu").await;
         stage.scene.delete("Namespace", &a).await;
+        for kind in ["VaultSecret", "Secret"] {
+            stage.goes(kind, &a).await;
+        }
         stage.scene.gone("Namespace", &a).await;
         stage.ready(1).await;
         stage.shows(&b, "REGION", "eu").await;

@@ -133,6 +133,7 @@ fn migrate(world: &World) -> (Vec<Value>, Vec<Left>) {
     let stores = Stores::convert(world, &mut made);
     let mut auths = vso::Auths::default();
     for source in &world.sources {
+        let before = (made.secrets.len(), made.left.len());
         match (source.group(), &*source.kind) {
             ("external-secrets.io", "PushSecret") => push::convert(source, world, &stores, &mut made),
             ("external-secrets.io", "ExternalSecret") => pull::convert(source, world, &stores, &mut made),
@@ -149,6 +150,13 @@ fn migrate(world: &World) -> (Vec<Value>, Vec<Left>) {
             ("secrets.infisical.com", "InfisicalSecret") => infisical::pull(source, world, &mut made),
             ("secrets.infisical.com", _) => infisical::others(source, &mut made),
             _ => {}
+        }
+        // Nothing goes without a word.
+        let gives = ["PushSecret", "ExternalSecret", "VaultStaticSecret", "InfisicalPushSecret", "InfisicalSecret"];
+        if gives.contains(&&*source.kind) && before == (made.secrets.len(), made.left.len()) {
+            let mut report = source.report();
+            report.whole("nothing in it could be converted: compare its fields with docs/migration.md");
+            made.left.extend(report.left);
         }
     }
     let connections = made.connections.into_iter().map(|((namespace, reference), spec)| {

@@ -133,7 +133,10 @@ fn values(
         let (key, entry, property) = (found.text("secretKey"), remote.text("remoteKey"), remote.text("property"));
         conversion(&mut item, report);
         report.rest(&item);
-        let Some(entry) = entry else { continue };
+        let Some(entry) = entry else {
+            report.left(item.here(), "it names no entry: write remoteRef.remoteKey");
+            continue;
+        };
         let Some((folder, name)) = folder_and_name(&entry, way, item.here(), report) else { continue };
         let Some(key) = key else {
             // The whole Secret as one entry: a bundle.

@@ -41,6 +41,9 @@ impl Stores {
             }
             let mut report = source.report();
             let store = convert(source, is_cluster, made, &mut report);
+            if matches!(store, Store::None) && report.left.is_empty() {
+                report.whole("it names no server, or no way to log in that is whole: see docs/vault.md");
+            }
             made.left.extend(report.left);
             let space = if is_cluster { String::new() } else { source.space().to_owned() };
             stores.0.insert((is_cluster, space, source.name.clone()), store);

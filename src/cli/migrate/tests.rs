@@ -266,6 +266,53 @@ fn a_field_that_nobody_knows_is_said_by_its_path() {
     assert!(left.iter().any(|l| l.object == "ExternalSecret shop/database" && l.field == "spec.hunter2"));
 }
 
+/// Values of the manifests, one after the other, as something else: what is written is right all the same, and nothing goes without
+/// a word.
+#[test]
+fn whatever_stands_in_a_manifest_nothing_wrong_is_written() {
+    fn paths(value: &Value, path: &str, found: &mut Vec<String>) {
+        let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(k, v)| paths(v, &format!("{path}/{}", escaped(k)), found))
+            }
+            Value::Array(items) => items.iter().enumerate().for_each(|(i, v)| paths(v, &format!("{path}/{i}"), found)),
+            _ => {}
+        }
+        found.push(path.to_owned());
+    }
+    let schemas = Schemas::default();
+    let mut count = 0;
+    for text in [ESO, VSO, INFISICAL] {
+        let documents = read::parse("x", text).unwrap();
+        for i in 0..documents.len() {
+            let mut all = Vec::new();
+            paths(&documents[i].value, "", &mut all);
+            // One of seven, which are others for each manifest: checking a whole set takes a moment.
+            for path in all.into_iter().skip(i % 7).step_by(7) {
+                let wrong = [json!(7), json!("hunter2 {{ .x }}/../"), json!([{"hunter2": "hunter2"}])];
+                let mut changed = documents.clone();
+                *changed[i].value.pointer_mut(&path).unwrap() = wrong[count % wrong.len()].clone();
+                let world = World::new(&changed, to_kelvin());
+                let (objects, left) = migrate(&world);
+                for object in &objects {
+                    let kind = object["kind"].as_str().unwrap();
+                    assert_eq!(schemas.check(kind, object), Vec::<String>::new(), "{path}");
+                }
+                let names = objects.iter().map(|object| object["metadata"]["name"].as_str().unwrap().to_owned());
+                let names: Vec<String> = names.chain(left.iter().map(|left| left.object.clone())).collect();
+                let gives =
+                    ["PushSecret", "ExternalSecret", "VaultStaticSecret", "InfisicalPushSecret", "InfisicalSecret"];
+                for source in world.sources.iter().filter(|source| gives.contains(&&*source.kind)) {
+                    assert!(names.iter().any(|name| name.contains(&source.name)), "{path}: nothing of {}", source.name);
+                }
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 50, "{count}");
+}
+
 #[test]
 fn the_same_objects_twice_are_the_same_output() {
     let once = run(ESO, to_kelvin());

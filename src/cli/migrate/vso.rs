@@ -177,6 +177,9 @@ fn connection(
     }
     let mut said = auth.report();
     let id = auth_connection(source, auth, mount, namespace, world, made, &mut said);
+    if id.is_none() && said.left.is_empty() {
+        said.whole("it has no role or credential, or its VaultConnection no address: see docs/vault.md");
+    }
     // The same is said of it for each engine.
     let new = said.left.into_iter().filter(|left| !made.left.contains(left)).collect::<Vec<_>>();
     made.left.extend(new);

@@ -48,7 +48,8 @@ impl Node {
 
     /// Whether its process has ended. This process is its parent and has not waited for it, so its number is still its own.
     pub(super) fn has_ended(&self) -> bool {
-        fs::read(format!("/proc/{}/cmdline", self.process)).is_ok_and(|line| line.is_empty())
+        let state = fs::read_to_string(format!("/proc/{}/stat", self.process));
+        state.map_or(true, |state| state.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
     }
 
     /// Whether its process has left this machine's network already.

@@ -23,6 +23,33 @@ pub(super) struct Change {
     values: Vec<String>,
 }
 
+/// How long a change took to be everywhere.
+pub(super) struct Arrived {
+    remotes: Duration,
+    secrets: Duration,
+    pods: Duration,
+}
+
+impl Arrived {
+    /// Counts: there must have been one write at each remote, no more.
+    pub(super) async fn conclude(self, world: &World, what: &str) -> Result<(), Failure> {
+        world.settled(&world.all()).await?;
+        for site in &world.sites {
+            let writes = site.new_writes();
+            if writes != 1 {
+                return Err(Failure::wrong(
+                    format!("{what}: one write at {}", site.label),
+                    format!("{writes} of them"),
+                ));
+            }
+        }
+        let (remotes, secrets) = (seconds(self.remotes), seconds(self.secrets));
+        let seen = format!("at the remotes after {remotes}, in the Secrets {secrets}");
+        world.step(&format!("{what}: in all running Pods"), Some(self.pods), world.account(), &seen);
+        Ok(())
+    }
+}
+
 /// The entry of a site that comes from a Secret, with that Secret's name and key.
 pub(super) fn sourced(site: &Site) -> Result<(&Entry, &str, &str), Failure> {
     site.sourced().ok_or_else(|| {
@@ -46,25 +73,17 @@ impl Change {
         Ok(Self { began, values })
     }
 
-    /// Waits until it is everywhere. There must have been one write at each remote, no more.
+    /// Waits until it is everywhere; there must have been one write at each remote, no more.
     pub(super) async fn arrives(self, world: &World, what: &str) -> Result<(), Failure> {
+        self.follow(world).await?.conclude(world, what).await
+    }
+
+    /// Waits until it is at the remotes, in the Secrets and in the running Pods.
+    pub(super) async fn follow(self, world: &World) -> Result<Arrived, Failure> {
         let sites = world.sites.iter().zip(&self.values);
         let times = try_join_all(sites.map(|(site, value)| self.arrives_at(world, site, value))).await?;
         let latest = |place: usize| times.iter().map(|times| times[place]).max().unwrap_or_default();
-        world.settled(&world.all()).await?;
-        for site in &world.sites {
-            let writes = site.new_writes();
-            if writes != 1 {
-                return Err(Failure::wrong(
-                    format!("{what}: one write at {}", site.label),
-                    format!("{writes} of them"),
-                ));
-            }
-        }
-        let (remote, secret, pods) = (latest(0), latest(1), latest(2));
-        let seen = format!("at the remotes after {}, in the Secrets {}", seconds(remote), seconds(secret));
-        world.step(&format!("{what}: in all running Pods"), Some(pods), world.account(), &seen);
-        Ok(())
+        Ok(Arrived { remotes: latest(0), secrets: latest(1), pods: latest(2) })
     }
 
     async fn arrives_at(&self, world: &World, site: &Site, value: &str) -> Result<[Duration; 3], Failure> {

@@ -81,12 +81,11 @@ pub(super) async fn world(
     Ok((World { node, client, http, helm, lease, sites, report, rows }, ca.pem()))
 }
 
-/// The image that ctr says it unpacked: `unpacking NAME (sha256:…)...done`.
+/// A name of the image that ctr says it unpacked: `unpacking NAME (sha256:…)...done`, a line for each name. None for several images.
 fn imported(said: &str) -> Option<String> {
-    let names = said.lines().filter_map(|line| line.trim().strip_prefix("unpacking ")?.split_whitespace().next());
-    let names: BTreeSet<&str> = names.collect();
-    let mut names = names.into_iter();
-    names.next().filter(|_| names.next().is_none()).map(str::to_owned)
+    let lines = said.lines().filter_map(|line| line.trim().strip_prefix("unpacking ")?.split_once(' '));
+    let (names, digests): (Vec<&str>, BTreeSet<&str>) = lines.unzip();
+    names.first().filter(|_| digests.len() == 1).map(|&name| name.to_owned())
 }
 
 async fn stand_ins(ca: &TestCa) -> Result<Vec<Site>, Failure> {
@@ -200,6 +199,8 @@ mod tests {
     fn the_name_of_an_imported_image_is_read() {
         let said = "unpacking docker.io/library/vaultsecret-operator:dev (sha256:03ab)...done";
         assert_eq!(imported(said).as_deref(), Some("docker.io/library/vaultsecret-operator:dev"));
+        let twice = "unpacking docker.io/library/x:e2e (sha256:0)...done\nunpacking localhost/x:e2e (sha256:0)...done";
+        assert_eq!(imported(twice).as_deref(), Some("docker.io/library/x:e2e"));
         assert_eq!(imported("unpacking a:1 (sha256:0)...done\nunpacking b:1 (sha256:1)...done"), None);
         assert_eq!(imported(""), None);
     }

@@ -139,11 +139,12 @@ async fn upgraded(world: &World, (old_tag, new_tag): (&str, &str)) -> Result<(),
             .until(None, "a Pod of each version is ready", async || both_versions(world, [old_tag, new_tag]).await)
             .await?;
         world.report.done(began.elapsed(), "a Pod of each version is ready; the sources change now");
-        Change::make(world, "sources changed in the middle of the rollout").await
+        Change::make(world, "sources changed in the middle of the rollout").await?.follow(world).await
     };
-    let (took, change) = tokio::try_join!(upgrade, meanwhile)?;
-    change.arrives(world, "sources changed in the middle of the rollout").await?;
-    // Whoever wrote that leads, so every gap is closed.
+    let (took, arrived) = tokio::try_join!(upgrade, meanwhile)?;
+    arrived.conclude(world, "sources changed in the middle of the rollout").await?;
+    let look = async || world.lease.leader().map(drop).ok_or_else(|| "none does".to_owned());
+    world.until(None, "a Pod leads", look).await?;
     let (gap, taken) = world.lease.since(began);
     world.report.indented(&world.lease.lines(began));
     let pods = world.operators().await.map_err(|error| Failure::wrong("the operator's Pods", error))?;

@@ -191,7 +191,7 @@ docs: ## Build the documentation of the code; warnings are errors
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
 
 site: ## Check the documentation and build it as a site in target/site (ARGS=--check: check only)
-	@$(DEVKIT) site --drafts $(ARGS)
+	@$(DEVKIT) site $(ARGS)
 
 generate: ## Write crds/ from the types in src/api/, the chart's copy of it, and docs/reference/
 	@mkdir -p '$(OUT)'

@@ -44,8 +44,11 @@ IMAGE_LIMIT := 20000000
 SBOM_TOOL_VERSION := 0.5.9
 SBOM_TOOL = $${XDG_CACHE_HOME:-$$HOME/.cache}/vaultsecret-devkit/cargo-cyclonedx-$(SBOM_TOOL_VERSION)
 
+# Built once for each state of its go.mod.
+PROMTOOL = $${XDG_CACHE_HOME:-$$HOME/.cache}/vaultsecret-devkit/promtool-$(firstword $(shell cksum devkit/promtool/go.mod))/promtool
+
 .DEFAULT_GOAL := help
-.PHONY: help tools demo cluster cluster-down e2e test test-unit chart image-tools static image bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
+.PHONY: help tools demo cluster cluster-down e2e test test-unit chart image-tools static image sbom promtool bench controlplane serve remotes fmt lint docs generate check-generated deny fuzz fuzz-build fuzz-corpus clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -120,6 +123,33 @@ image: $(if $(PROGRAM),,static) ## Build the image with buildah (IMAGE=vaultsecr
 	    rm -f '$(OUT)'; $(BUILDAH) push --quiet '$(IMAGE):$(TAG)' 'docker-archive:$(OUT):$(IMAGE):$(TAG)'; \
 	    echo "$(OUT)"; \
 	fi
+
+# cargo cyclonedx writes beside each Cargo.toml of the workspace, and the workspace's folder into the file. What cargo says is in the
+# program has to be in the list.
+sbom: OUT := $(TARGET_FOLDER)/vaultsecret.cdx.json
+sbom: ## Write what the image's program is made of, as CycloneDX JSON (OUT=target/vaultsecret.cdx.json); checks it against cargo
+	@test -x "$(SBOM_TOOL)/bin/cargo-cyclonedx" || \
+	    $(CARGO) install --quiet --locked --root "$(SBOM_TOOL)" --version $(SBOM_TOOL_VERSION) cargo-cyclonedx
+	@set -e; name=.sbom-$$$$; trap 'rm -f "$$name.json" "devkit/$$name.json"' EXIT; \
+	SOURCE_DATE_EPOCH=$(COMMIT_TIME) "$(SBOM_TOOL)/bin/cargo-cyclonedx" cyclonedx --quiet --format json --spec-version 1.5 --target $(IMAGE_TARGET) \
+	    --no-build-deps --override-filename "$$name"; \
+	sed 's|path+file://$(CURDIR)|path+file:///src|g' "$$name.json" >'$(OUT)'; \
+	grep -o '"purl": "pkg:cargo/[^"?]*' '$(OUT)' | sed 's|.*pkg:cargo/||' | grep -v '^vaultsecret-operator@' | LC_ALL=C sort -u >"$$name.json"; \
+	$(CARGO) tree --locked --package vaultsecret-operator --edges normal,no-proc-macro --target $(IMAGE_TARGET) --prefix none --format '{p}' | \
+	    sed -E 's/^([^ ]+) v([^ ]+).*/\1@\2/' | grep -v '^vaultsecret-operator@' | LC_ALL=C sort -u >"devkit/$$name.json"; \
+	test -s "devkit/$$name.json"; \
+	missing=$$(LC_ALL=C comm -13 "$$name.json" "devkit/$$name.json"); \
+	test -z "$$missing" || { printf 'not in the list, but in the program:\n%s\n' "$$missing" >&2; exit 1; }; \
+	echo "$(OUT): $$(wc -l <"$$name.json") crates, all $$(wc -l <"devkit/$$name.json") of the program among them"
+
+# Apart from `make test`: promtool takes minutes to build the first time.
+promtool: tools ## Check alerts and metrics with Prometheus' own promtool: rules, their unit tests, and the metrics of a real run
+	@command -v go >/dev/null || { echo 'Go is missing: promtool is built with it the first time' >&2; exit 1; }
+	@test -x "$(PROMTOOL)" || { echo 'building promtool' >&2; cd devkit/promtool && \
+	    GOFLAGS=-mod=readonly go build -trimpath -ldflags='-s -w' -o "$(PROMTOOL)" github.com/prometheus/prometheus/cmd/promtool; }
+	@$(DEVKIT) helm >/dev/null
+	VAULTSECRET_PROMTOOL="$(PROMTOOL)" $(CARGO) test --test chart -- --ignored promtool
+	VAULTSECRET_PROMTOOL="$(PROMTOOL)" $(CARGO) test --test isolated -- dashboard_and_alerts
 
 bench: tools ## Measure latency and cold start of the optimised operator against a real API server; prints figures
 	@$(DEVKIT) controlplane >/dev/null

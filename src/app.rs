@@ -32,6 +32,7 @@ use crate::keyring;
 use crate::leader::{Candidate, Leadership};
 use crate::metrics::Metrics;
 use crate::server::{Readiness, Server};
+use crate::traces;
 use gates::Gates;
 
 /// How long what is in flight may take when the process ends: a request's longest timeout and the writing of its outcome.
@@ -208,7 +209,10 @@ async fn lead(
             let ctx = Arc::clone(&on_objects);
             async move {
                 match ctx.vault_secrets.get(&key) {
-                    Some(shown) => Box::pin(reconcile::reconcile(&ctx, &key, shown)).await,
+                    Some(shown) => {
+                        let work = Box::pin(reconcile::reconcile(&ctx, &key, shown));
+                        traces::reconcile("VaultSecret", &key.namespace, &key.name, work).await
+                    }
                     None => worker::NEVER,
                 }
             }
@@ -219,7 +223,10 @@ async fn lead(
         woken_connections,
         move |key| {
             let ctx = Arc::clone(&on_connections);
-            async move { connection::reconcile(&ctx, &key).await }
+            async move {
+                let work = connection::reconcile(&ctx, &key);
+                traces::reconcile(key.kind.as_str(), &key.object.namespace, &key.object.name, work).await
+            }
         },
         end.clone(),
     );

@@ -15,4 +15,5 @@ pub mod server;
 pub mod source;
 pub mod sync;
 pub mod telemetry;
+pub mod traces;
 pub mod value;

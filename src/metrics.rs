@@ -1,6 +1,7 @@
-//! Metrics, in the OpenMetrics text format. Every label has few values: words of our own, or the names of connections,
+//! Metrics, in the OpenMetrics text format and the older one. Every label has few values: words of our own, or the names of connections,
 //! and what is known of a connection goes with it.
 
+pub mod classic;
 mod scrape;
 #[cfg(test)]
 mod tests;
@@ -129,11 +130,25 @@ impl Metrics {
     /// A reconcile of a `vaultsecret` or a `connection` ended: `ok`, `error`, or `waiting` for what is not there yet.
     pub fn reconcile(&self, kind: &'static str, outcome: &'static str, took: Duration) {
         self.reconciles.get_or_create(&ReconcileLabels { kind, outcome }).observe(took.as_secs_f64());
+        crate::traces::reconciled(outcome);
     }
 
     /// An HTTP call to a remote ended, with a status or without an answer.
     pub fn remote_call(&self, connection: &str, operation: Operation, status: Option<u16>, took: Duration) {
+        self.remote_attempt(connection, operation, status, None, took);
+    }
+
+    /// The same of a write, whose attempts are numbered.
+    pub fn remote_attempt(
+        &self,
+        connection: &str,
+        operation: Operation,
+        status: Option<u16>,
+        attempt: Option<u64>,
+        took: Duration,
+    ) {
         self.scraped.remote_call(connection, operation, status, took);
+        crate::traces::remote_call(connection, operation.as_str(), scrape::status_class(status), attempt, took);
     }
 
     /// A connection is gone: drops what was measured of it, without waiting for a scrape to notice.
@@ -177,5 +192,11 @@ impl Metrics {
             tracing::error!(%error, "the metrics cannot be written");
         }
         text
+    }
+
+    /// Everything in the older text format.
+    #[must_use]
+    pub fn encode_classic(&self) -> String {
+        classic::from_open_metrics(&self.encode())
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -237,8 +237,14 @@ async fn readyz(State(readiness): State<Arc<Readiness>>, RawQuery(query): RawQue
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
 }
 
-async fn show_metrics(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.encode())
+/// OpenMetrics where it is asked for, as Prometheus does.
+async fn show_metrics(State(metrics): State<Arc<Metrics>>, headers: HeaderMap) -> impl IntoResponse {
+    let asked = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    if asked.into_iter().any(metrics::classic::wants_open_metrics) {
+        ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.encode())
+    } else {
+        ([(CONTENT_TYPE, metrics::classic::CONTENT_TYPE)], metrics.encode_classic())
+    }
 }
 
 #[cfg(test)]
@@ -311,12 +317,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_are_open_metrics() {
+    async fn metrics_are_in_the_format_that_is_asked_for() {
         let server = start().await;
-        let (status, head, body) = server.ask("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+        let (status, head, body) = server.ask(&request).await;
         assert_eq!(status, "HTTP/1.1 200 OK");
         assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
         assert!(body.ends_with("# EOF\n"), "{body}");
+        let (_, head, body) = server.ask("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+        assert!(body.contains("\n# TYPE vaultsecret_probes_total counter\n") && !body.contains("# EOF"), "{body}");
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ use clap::{ArgAction, Args};
 
 use super::{Exit, VERSION, commit, fail, values};
 use crate::telemetry::{self, LogFormat};
+use crate::traces::Traces;
 
 /// Where a pod finds the namespace that it runs in.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -60,6 +61,10 @@ pub struct RunArgs {
     /// Other crates are never logged below info, because they would show tokens and values
     #[arg(long, env = "VAULTSECRET_LOG_LEVEL", value_name = "FILTER", value_parser = log_level)]
     pub log_level: Option<String>,
+
+    /// Where traces are sent, as OTLP over HTTP, such as http://collector:4318. Default: nowhere
+    #[arg(long, env = "VAULTSECRET_OTLP_ENDPOINT", value_name = "URL", value_parser = values::endpoint)]
+    pub otlp_endpoint: Option<url::Url>,
 
     /// How long an object that is going waits for its entries at the remote to be deleted
     #[arg(long, env = "VAULTSECRET_FINALIZER_DEADLINE", value_name = "DURATION", value_parser = values::duration,
@@ -143,7 +148,20 @@ pub(super) fn run(args: RunArgs) -> Exit {
             return Exit::Failed;
         }
     };
+    let traces = match args.otlp_endpoint.as_ref().map(|endpoint| {
+        let _runtime = runtime.enter();
+        Traces::start(endpoint)
+    }) {
+        Some(Err(error)) => {
+            tracing::error!(%error, "cannot start");
+            return Exit::Usage;
+        }
+        started => started.and_then(Result::ok),
+    };
     let result = runtime.block_on(crate::app::run(args));
+    if let Some(traces) = traces {
+        traces.end();
+    }
     runtime.shutdown_timeout(LEFT_OVER);
     match result {
         Ok(()) => {
@@ -182,6 +200,7 @@ mod tests {
         assert!(args.leader_elect);
         assert_eq!(args.lease_duration, Duration::from_secs(30));
         assert_eq!((args.log_format, args.log_level), (LogFormat::Text, None));
+        assert_eq!(args.otlp_endpoint, None);
         assert_eq!(args.finalizer_deadline, Duration::from_secs(15 * 60));
         assert_eq!(args.max_retry_after, Duration::from_secs(60 * 60));
         assert_eq!((args.workers, args.rollout_restarts_per_minute), (32, 60));
@@ -207,6 +226,7 @@ mod tests {
             "--lease-duration=15s",
             "--log-format=json",
             "--log-level=info,vaultsecret_operator=trace",
+            "--otlp-endpoint=https://collector.example:4318",
             "--finalizer-deadline=1h30m",
             "--max-retry-after=500ms",
             "--workers=4",
@@ -221,6 +241,7 @@ mod tests {
         assert!(!args.leader_elect);
         assert_eq!(args.lease_duration, Duration::from_secs(15));
         assert_eq!(args.log_format, LogFormat::Json);
+        assert_eq!(args.otlp_endpoint.map(String::from).as_deref(), Some("https://collector.example:4318/"));
         assert_eq!(args.log_level.as_deref(), Some("info,vaultsecret_operator=trace"));
         assert_eq!(args.finalizer_deadline, Duration::from_secs(5400));
         assert_eq!(args.max_retry_after, Duration::from_millis(500));
@@ -242,7 +263,7 @@ mod tests {
     fn every_flag_is_an_environment_variable() {
         let command = Harness::command();
         let flags: Vec<_> = command.get_arguments().filter(|arg| arg.get_long().is_some_and(|l| l != "help")).collect();
-        assert_eq!(flags.len(), 13);
+        assert_eq!(flags.len(), 14);
         for flag in flags {
             let name = flag.get_long().expect("a long flag").replace('-', "_").to_uppercase();
             let env = flag.get_env().and_then(std::ffi::OsStr::to_str);
@@ -259,6 +280,7 @@ mod tests {
             ("--lease-duration=1s", "between 3s and 1h"),
             ("--listen=8080", "write it like 0.0.0.0:8080"),
             ("--namespaces=Shop", "is not the name of a namespace"),
+            ("--otlp-endpoint=collector:4318", "write it like http://collector:4318"),
             ("--log-format=xml", "possible values: text, json"),
             ("--log-level=hyper=loud", "--log-level"),
         ] {

@@ -19,6 +19,13 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     full.parse().map_err(|_| format!("`{text}` is not an address and a port; write it like 0.0.0.0:8080"))
 }
 
+/// Where an HTTP server is.
+pub(super) fn endpoint(text: &str) -> Result<url::Url, String> {
+    let wrong = || format!("`{text}` is not the address of a collector; write it like http://collector:4318");
+    let url: url::Url = text.parse().map_err(|_| wrong())?;
+    if matches!(url.scheme(), "http" | "https") && url.has_host() { Ok(url) } else { Err(wrong()) }
+}
+
 /// Namespaces separated by commas, sorted, each once. Nothing at all means every namespace.
 pub(super) fn namespaces(text: &str) -> Result<Vec<String>, String> {
     let mut list =

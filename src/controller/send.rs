@@ -237,7 +237,7 @@ impl Pass<'_> {
                     Err(error) => error.status,
                 };
                 let name = handle.metric_name();
-                self.ctx.metrics.remote_call(&name, operation, status, done.took);
+                self.ctx.metrics.remote_attempt(&name, operation, status, Some(number), done.took);
                 outcome_of(result)
             }
         };

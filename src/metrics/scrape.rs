@@ -76,7 +76,7 @@ impl Scraped {
 }
 
 /// `none` when there was no answer.
-fn status_class(status: Option<u16>) -> &'static str {
+pub(super) fn status_class(status: Option<u16>) -> &'static str {
     match status {
         Some(200..=299) => "2xx",
         Some(300..=399) => "3xx",

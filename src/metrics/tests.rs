@@ -130,6 +130,37 @@ fn the_documentation_has_the_same_table() {
 }
 
 #[test]
+fn the_older_format_names_families_as_their_series() {
+    let (open, text) = (filled().encode(), filled().encode_classic());
+    for (line, kind) in [
+        ("vaultsecret_probes_total", "counter"),
+        ("vaultsecret_build_info", "gauge"),
+        ("vaultsecret_queue_length", "gauge"),
+        ("vaultsecret_reconcile_duration_seconds", "histogram"),
+    ] {
+        let (help, typed) = (format!("# HELP {line} "), format!("# TYPE {line} {kind}"));
+        let at = text.lines().position(|line| line == typed).unwrap_or_else(|| panic!("no {typed} in\n{text}"));
+        assert!(text.lines().nth(at - 1).expect("a line").starts_with(&help), "{text}");
+    }
+    let samples =
+        |text: &str| text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(samples(&open), samples(&text));
+    assert!(
+        text.lines().all(|line| !line.starts_with('#') || line.starts_with("# HELP ") || line.starts_with("# TYPE "))
+    );
+}
+
+#[test]
+fn a_scraper_says_what_it_reads() {
+    use classic::wants_open_metrics;
+    assert!(wants_open_metrics("application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5"));
+    assert!(wants_open_metrics("text/plain, application/openmetrics-text"));
+    for accept in ["*/*", "", "text/plain;version=0.0.4", "application/openmetrics-text; q=0, text/plain"] {
+        assert!(!wants_open_metrics(accept), "{accept}");
+    }
+}
+
+#[test]
 fn samples_have_their_values() {
     let text = filled().encode();
     for line in [

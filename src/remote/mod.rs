@@ -16,7 +16,7 @@ mod stamp;
 mod status;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(crate) mod tls;
 mod transport;
 mod vault;
 

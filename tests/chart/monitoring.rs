@@ -100,3 +100,29 @@ fn the_dashboard_is_in_a_config_map_as_it_is() {
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "panel {} stands twice", panel["id"]);
     }
 }
+
+/// `make promtool` builds it and says where it is: building takes minutes, which is too long for everybody who changes something else.
+fn promtool(folder: &std::path::Path, args: &[&str]) -> String {
+    let program = std::env::var_os("VAULTSECRET_PROMTOOL").expect("run by make promtool");
+    let output = std::process::Command::new(program).args(args).current_dir(folder).output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "promtool {args:?}: {said}");
+    said
+}
+
+/// The rules are sound, and each alert fires when it should and not before.
+#[test]
+#[ignore = "needs promtool: make promtool"]
+fn promtool_takes_the_alerts() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules()["spec"].clone();
+    std::fs::write(folder.path().join("rules.yaml"), serde_saphyr::to_string(&rules).unwrap()).unwrap();
+    let tests = std::fs::read_to_string(in_repository("tests/chart/alerts.yaml")).unwrap();
+    std::fs::write(folder.path().join("alerts.yaml"), &tests).unwrap();
+    promtool(folder.path(), &["check", "rules", "--lint=all", "--lint-fatal", "rules.yaml"]);
+    promtool(folder.path(), &["test", "rules", "alerts.yaml"]);
+    for alert in rules["groups"][0]["rules"].as_array().unwrap() {
+        let name = alert["alert"].as_str().unwrap();
+        assert!(tests.contains(&format!("ALERTS{{alertname=\"{name}\"")), "alerts.yaml sees no {name} fire");
+    }
+}

@@ -12,6 +12,7 @@ fn a_mistake_in_the_values_is_named() {
         ("operator.leaseDuration=30", "leaseDuration"),
         ("operator.logFormat=xml", "logFormat"),
         ("operator.workers=0", "workers"),
+        ("operator.otlpEndpoint=collector:4318", "otlpEndpoint"),
         ("watch.namespaces={Shop}", "namespaces"),
         ("image.digest=latest", "digest"),
         ("admissionPolicies.operator.mergeInto=Some", "mergeInto"),

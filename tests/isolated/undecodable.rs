@@ -19,7 +19,8 @@ fn nonsense() -> Vec<Value> {
     ]
 }
 
-fn permissive(definition: &mut Value) {
+/// Takes the rules for specs out of a definition.
+pub fn permissive(definition: &mut Value) {
     without_validation(definition);
     for version in definition["spec"]["versions"].as_array_mut().into_iter().flatten() {
         version["schema"]["openAPIV3Schema"]["properties"]["spec"] =

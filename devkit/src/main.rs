@@ -39,7 +39,7 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Controlplane(args) => controlplane::cli(args).await,
-        Command::Cluster(args) => cluster::cli(args).await,
+        Command::Cluster(args) => std::process::exit(cluster::cli(args).await),
         Command::Helm => controlplane::helm_cli().await,
         Command::CaCertificates => Ok(std::io::stdout().write_all(ca_certificates::pem().as_bytes())?),
         Command::Demo(args) => {

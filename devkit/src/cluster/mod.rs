@@ -56,9 +56,20 @@ enum Command {
     },
 }
 
-/// Runs the subcommand. Standard output has what a shell takes up; all else goes to standard error.
-pub async fn cli(args: Args) -> anyhow::Result<()> {
-    match args.command {
+/// Runs the subcommand; the exit code. Standard output has what a shell takes up; all else goes to standard error. What is
+/// missing is a text for people, so nothing that is for developers of this program stands below it.
+pub async fn cli(args: Args) -> i32 {
+    match run_command(args.command).await {
+        Ok(()) => 0,
+        Err(error) => {
+            controlplane::say(&controlplane::chain(error.as_ref()));
+            1
+        }
+    }
+}
+
+async fn run_command(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Check => match missing::missing(&missing::look()) {
             Some(missing) => Err(Error::from(missing).into()),
             None => Ok(()),

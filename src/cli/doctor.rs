@@ -48,7 +48,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub struct DoctorArgs {
     /// The operator's namespace. Default: the pod's namespace, else vaultsecret-system
     #[arg(long, env = "VAULTSECRET_OPERATOR_NAMESPACE", value_name = "NAMESPACE", value_parser = values::namespace,
-        default_value_t = run::own_namespace(), hide_default_value = true)]
+        default_value_t = run::pod_namespace(), hide_default_value = true)]
     operator_namespace: String,
 
     /// Namespaces that the operator works in, separated by commas. Default: as its Deployment says

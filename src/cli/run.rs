@@ -29,7 +29,7 @@ pub struct RunArgs {
     /// The operator's own namespace, with the key ring and the credentials of ClusterVaultConnections.
     /// Default: the pod's namespace, else vaultsecret-system. It must exist
     #[arg(long, env = "VAULTSECRET_OPERATOR_NAMESPACE", value_name = "NAMESPACE", value_parser = values::namespace,
-        default_value_t = own_namespace(), hide_default_value = true)]
+        default_value_t = pod_namespace(), hide_default_value = true)]
     pub operator_namespace: String,
 
     /// Namespaces to work in, separated by commas. Default: all
@@ -101,13 +101,13 @@ pub struct RunArgs {
     pub vault_token_file: PathBuf,
 }
 
-/// The pod's namespace, else the default.
-pub(super) fn own_namespace() -> String {
-    namespace_of(std::fs::read_to_string(POD_NAMESPACE).ok())
+/// The namespace of the pod that this runs in, else the default.
+pub(super) fn pod_namespace() -> String {
+    own_namespace(std::fs::read_to_string(POD_NAMESPACE).ok())
 }
 
-/// The namespace as the pod's file has it, else the default.
-fn namespace_of(file: Option<String>) -> String {
+/// The pod's namespace as its file has it, else the default.
+fn own_namespace(file: Option<String>) -> String {
     file.map(|text| text.trim().to_owned())
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
@@ -210,9 +210,9 @@ mod tests {
 
     #[test]
     fn the_namespace_is_the_pods_or_the_default() {
-        assert_eq!(namespace_of(Some("team-a\n".to_owned())), "team-a");
-        assert_eq!(namespace_of(Some(String::new())), "vaultsecret-system");
-        assert_eq!(namespace_of(None), "vaultsecret-system");
+        assert_eq!(own_namespace(Some("team-a\n".to_owned())), "team-a");
+        assert_eq!(own_namespace(Some(String::new())), "vaultsecret-system");
+        assert_eq!(own_namespace(None), "vaultsecret-system");
     }
 
     #[test]

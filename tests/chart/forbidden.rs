@@ -135,7 +135,8 @@ fn against_roles() -> Vec<Try> {
         Try::make(
             "make a VaultSecret",
             &format!("{OURS}/namespaces/{SHOP}/vaultsecrets"),
-            json!({"metadata": {"name": "mine"}}),
+            json!({"apiVersion": "vaultsecret.dev/v1alpha1", "kind": "VaultSecret", "metadata": {"name": "mine"},
+                "spec": {"connectionRef": {"name": "kelvin"}, "data": [{"key": "A", "value": "a"}]}}),
         ),
         Try::delete("delete a VaultSecret", &format!("{OURS}/namespaces/{SHOP}/vaultsecrets/app")),
         Try::change(

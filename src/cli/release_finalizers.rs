@@ -27,7 +27,7 @@ pub struct ReleaseArgs {
 
     /// The namespace that the operator ran in. Default: the pod's namespace, else vaultsecret-system
     #[arg(long, env = "VAULTSECRET_OPERATOR_NAMESPACE", value_name = "NAMESPACE", value_parser = values::namespace,
-        default_value_t = run::own_namespace(), hide_default_value = true)]
+        default_value_t = run::pod_namespace(), hide_default_value = true)]
     operator_namespace: String,
 
     /// How long to wait for a running operator to end: until nobody holds its Lease. An operator without leader election has none,

@@ -2,12 +2,13 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition as Definition;
 use kube::api::Api;
-use kube::{Client, ResourceExt as _};
+use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::Value;
 
 use super::model::{Area, Finding, some_of};
 use super::schema::{Difference, difference};
 use super::seen::{Seen, get};
+use crate::api::ClusterVaultSecret;
 use crate::cli::crd;
 
 /// What installs them.
@@ -41,6 +42,11 @@ fn one(ours: &Definition, found: &Seen<Definition>) -> Finding {
     let failed = |text: &str| Finding::failed(Area::Definitions, &name, text);
     let theirs = match found {
         Seen::Here(theirs) => theirs,
+        // It came with a later version: an operator goes on without it.
+        Seen::Absent if ours.spec.names.kind == ClusterVaultSecret::kind(&()) => {
+            return Finding::warning(Area::Definitions, &name, "is not installed, so its objects are not served")
+                .mend(INSTALL);
+        }
         Seen::Absent => return failed("is not installed").mend(INSTALL),
         unseen => {
             let why = unseen.unseen("read CustomResourceDefinitions").unwrap_or_default();
@@ -182,6 +188,8 @@ mod tests {
         assert!(going.message.contains("is being deleted"), "{going:?}");
         let missing = judge(&[(crd::all().remove(0), Seen::Absent)]).remove(0);
         assert_eq!((missing.state, missing.mend.as_deref()), (State::Failed, Some(INSTALL)));
+        let newest = crd::all().into_iter().find(|d| d.spec.names.kind == "ClusterVaultSecret").unwrap();
+        assert_eq!(judge(&[(newest, Seen::Absent)]).remove(0).state, State::Warning, "an older cluster goes on");
         let unseen = judge(&[(crd::all().remove(0), Seen::Forbidden)]).remove(0);
         assert_eq!(unseen.state, State::Skipped);
     }

@@ -80,8 +80,13 @@ const WORK: &[Rule] = &[
 const CLUSTER: &[Rule] = &[
     rule(names::GROUP, &["clustervaultconnections"], &[], &["get", "list", "watch"]),
     rule(names::GROUP, &["clustervaultconnections/status"], &[], &["patch"]),
+    rule(names::GROUP, &["clustervaultsecrets"], &[], &["list", "watch"]),
+    rule(names::GROUP, &["clustervaultsecrets/status"], &[], &["update"]),
     rule("", &["namespaces"], &[], &["get", "list", "watch"]),
 ];
+
+/// What it does besides there, for ClusterVaultSecrets; an admission policy keeps it to the VaultSecrets that are made for them.
+const MAKES: &[Rule] = &[rule(names::GROUP, &["vaultsecrets"], &[], &["create", "delete"])];
 
 /// What it does in its own namespace.
 const OWN: &[Rule] = &[
@@ -120,7 +125,12 @@ const NEVER: &[Rule] = &[
     rule("", &["persistentvolumes"], &[], &["create"]),
     rule("", &["users", "groups"], &[], &["impersonate"]),
     rule("certificates.k8s.io", &["certificatesigningrequests"], &[], &["create"]),
-    rule(names::GROUP, &["clustervaultconnections"], &[], &["create", "update", "patch", "delete"]),
+    rule(
+        names::GROUP,
+        &["clustervaultconnections", "clustervaultsecrets"],
+        &[],
+        &["create", "update", "patch", "delete"],
+    ),
 ];
 
 /// The same of what lives in namespaces: asked for everywhere, and in the namespaces that it has rights in.
@@ -134,7 +144,7 @@ const NEVER_IN: &[Rule] = &[
     rule("", &["configmaps"], &[], &["delete"]),
     rule("apps", &["deployments", "statefulsets", "daemonsets"], &[], &["create", "update", "delete"]),
     rule("batch", &["jobs", "cronjobs"], &[], &["create"]),
-    rule(names::GROUP, &["vaultsecrets"], &[], &["create", "update", "delete"]),
+    rule(names::GROUP, &["vaultsecrets"], &[], &["update"]),
     rule(names::GROUP, &["vaultconnections"], &[], &["create", "update", "patch", "delete"]),
 ];
 
@@ -149,7 +159,7 @@ const BEYOND: &[Rule] = &[
 /// Kinds of the cluster, which an operator for some namespaces does not look at.
 const BEYOND_CLUSTER: &[Rule] = &[
     rule("", &["namespaces"], &[], &["get", "list", "watch"]),
-    rule(names::GROUP, &["clustervaultconnections"], &[], &["get", "list", "watch"]),
+    rule(names::GROUP, &["clustervaultconnections", "clustervaultsecrets"], &[], &["get", "list", "watch"]),
 ];
 
 /// The Secrets of its own namespace, of which it needs two.
@@ -179,7 +189,7 @@ fn expand(place: Place, rules: &[Rule]) -> Vec<Right> {
 #[must_use]
 pub fn needed(mode: &Mode) -> Vec<Right> {
     let mut all = match mode {
-        Mode::Cluster => [expand(Place::Everywhere, WORK), expand(Place::Everywhere, CLUSTER)].concat(),
+        Mode::Cluster => [WORK, CLUSTER, MAKES].iter().flat_map(|rules| expand(Place::Everywhere, rules)).collect(),
         Mode::Namespaced(_) => [expand(Place::Watched, WORK), expand(Place::Own, OWN_NAMESPACED)].concat(),
     };
     all.extend(expand(Place::Own, OWN));
@@ -195,6 +205,9 @@ pub fn forbidden(mode: &Mode) -> Vec<Right> {
     }
     if let Mode::Namespaced(_) = mode {
         all.extend(expand(Place::Watched, NEVER_IN));
+        for place in [Place::Everywhere, Place::Own, Place::Watched] {
+            all.extend(expand(place, MAKES));
+        }
         for place in [Place::Everywhere, Place::Elsewhere] {
             all.extend(expand(place, BEYOND));
         }

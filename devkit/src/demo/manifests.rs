@@ -197,7 +197,7 @@ spec:
     fn the_cluster_installation_has_definitions_rights_and_a_deployment() {
         let objects = kustomization(&repository().join("deploy/cluster")).unwrap();
         let kinds: Vec<&str> = objects.iter().map(kind).collect();
-        assert_eq!(kinds.iter().filter(|kind| **kind == "CustomResourceDefinition").count(), 3);
+        assert_eq!(kinds.iter().filter(|kind| **kind == "CustomResourceDefinition").count(), 4);
         for wanted in ["Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Deployment"] {
             assert!(kinds.contains(&wanted), "{wanted} is not among {kinds:?}");
         }

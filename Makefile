@@ -39,7 +39,7 @@ COMMIT = $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/
 COMMIT_TIME = $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 IMAGE_TARGET = $(shell uname -m | sed s/arm64/aarch64/)-unknown-linux-musl
 TARGET_FOLDER = $(or $(CARGO_TARGET_DIR),target)
-STATIC = $(TARGET_FOLDER)/$(IMAGE_TARGET)/release/vaultsecret
+STATIC = $(TARGET_FOLDER)/$(IMAGE_TARGET)/image/vaultsecret
 # A static program that is there already, of whatever build; none is built then.
 PROGRAM ?=
 IMAGE_LIMIT := 20000000
@@ -107,7 +107,7 @@ image-tools:
 static: image-tools ## Build the static program that the image holds, and print where it is
 	@VAULTSECRET_COMMIT='$(COMMIT)' \
 	    RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo --remap-path-prefix=$(CURDIR)=/src" \
-	    $(CARGO) build --release --locked --bin vaultsecret --target $(IMAGE_TARGET)
+	    $(CARGO) build --profile image --locked --bin vaultsecret --target $(IMAGE_TARGET)
 	@echo '$(STATIC)'
 
 image: OUT :=

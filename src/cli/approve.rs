@@ -85,9 +85,9 @@ async fn carry_out(args: &ApproveArgs, kind: ConnectionKind, name: String) -> an
         ConnectionKind::VaultConnection => {
             let place = format!("namespace {}", target.namespace);
             let api = target.namespaced::<VaultConnection>();
-            if !args.connection.contains('/') && is_missing(&api, &name).await {
+            if !args.connection.contains('/') && is_there(&api, &name).await == Some(false) {
                 let of_cluster = target.of_cluster::<ClusterVaultConnection>();
-                if !is_missing(&of_cluster, &name).await {
+                if is_there(&of_cluster, &name).await == Some(true) {
                     let kind = ConnectionKind::ClusterVaultConnection;
                     return release(args, &target, &of_cluster, kind, &name, "the cluster").await;
                 }
@@ -100,12 +100,12 @@ async fn carry_out(args: &ApproveArgs, kind: ConnectionKind, name: String) -> an
     }
 }
 
-/// Whether there is none of that name, or none that may be seen.
-async fn is_missing<K>(api: &Api<K>, name: &str) -> bool
+/// Whether there is one of that name; `None` where that cannot be told.
+async fn is_there<K>(api: &Api<K>, name: &str) -> Option<bool>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
-    !matches!(within("looking for the connection", api.get_metadata_opt(name)).await, Ok(Some(_)))
+    within("looking for the connection", api.get_metadata_opt(name)).await.ok().map(|found| found.is_some())
 }
 
 async fn release<K>(

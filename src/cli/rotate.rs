@@ -76,6 +76,9 @@ async fn carry_out(args: &RotateArgs) -> anyhow::Result<Exit> {
     let raw = raw.map_err(|error| target.explain(&error, "get", "VaultSecrets", Some(&target.namespace)))?;
     let object = serde_json::to_value(&raw)?;
     let Order { epoch, patch } = order(&object, &args.key).map_err(|text| anyhow::anyhow!(text))?;
+    if let Some(maker) = owner::maker(&object) {
+        anyhow::bail!(owner::made(&maker, &target.namespace, &args.name, &args.key));
+    }
     let owner = owner::of(&object, &args.key);
     if let Some(owner) = owner.as_ref().filter(|owner| owner.by_itself && !args.force) {
         anyhow::bail!(owner::refusal(&owner.name, &target.namespace, &args.name, &args.key, epoch));

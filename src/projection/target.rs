@@ -143,7 +143,7 @@ pub fn plan(existing: Option<&Secret>, desired: &Desired, owner: &Owner) -> Targ
 
 /// Whether a Secret was made by this operator as something else than a target.
 pub(super) fn is_internal(meta: &ObjectMeta) -> bool {
-    matches!(owner::role(meta), Some("escrow" | "key-ring"))
+    matches!(owner::role(meta), Some("escrow" | "key-ring" | "sealing"))
         || meta.annotations.as_ref().is_some_and(|a| a.contains_key(names::ESCROW_INDEX))
 }
 

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 
 use super::api_error::{ApiError, ApiFailure};
+use crate::api::names;
 use crate::api::vault_secret::{KeyRef, ValueFrom};
 use crate::value::SecretValue;
 
@@ -132,6 +133,14 @@ pub enum SourceError {
         /// The name.
         name: String,
     },
+    /// The key ring, or the identities that open sealed values.
+    #[error("Secret \"{name}\" in namespace {namespace} is the operator's own and never a source")]
+    Own {
+        /// Its name.
+        name: String,
+        /// Its namespace.
+        namespace: String,
+    },
     /// The operator may not read it.
     #[error("{error}; {}", rule(*kind, namespace))]
     Forbidden {
@@ -249,6 +258,11 @@ pub async fn read_secret(namespaced: &Namespaced, name: &str) -> Result<Object, 
 }
 
 impl Object {
+    /// Whether it is the key ring or the identities, also under another name.
+    fn is_own(&self) -> bool {
+        matches!(self.labels.get(names::ROLE).map(String::as_str), Some("key-ring" | "sealing"))
+    }
+
     fn key(&self, namespace: &str, reference: &SourceRef) -> Result<Source, SourceError> {
         let SourceRef { kind, name, key } = reference.clone();
         match self.data.get(&key) {
@@ -281,10 +295,18 @@ async fn read_object(namespaced: &Namespaced, kind: SourceKind, name: &str) -> R
     if !is_object_name(name) {
         return Err(SourceError::InvalidName { kind, name: name.to_owned() });
     }
+    let own = || SourceError::Own { name: name.to_owned(), namespace: namespaced.namespace().to_owned() };
+    if kind == SourceKind::Secret && [names::KEY_RING, names::SEALING_IDENTITIES].contains(&name) {
+        return Err(own());
+    }
     let read = match kind {
         SourceKind::Secret => namespaced.secrets().get(name).await.map(Object::from),
         SourceKind::ConfigMap => namespaced.config_maps().get(name).await.map(Object::from),
     };
+    // Whoever could have them pushed or projected would open every sealed value, and guess at every fingerprint.
+    if read.as_ref().is_ok_and(|object| kind == SourceKind::Secret && object.is_own()) {
+        return Err(own());
+    }
     read.map_err(|error| {
         let doing = format!("read {} \"{name}\" in namespace {}", kind.as_str(), namespaced.namespace());
         let error = ApiError::new(doing, &error);
@@ -315,85 +337,4 @@ pub fn is_object_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-
-    use super::super::fake_api::FakeApi;
-    use super::*;
-    use serde_json::json;
-
-    fn at(kind: SourceKind, name: &str, key: &str) -> SourceRef {
-        SourceRef { kind, name: name.into(), key: key.into() }
-    }
-
-    #[tokio::test]
-    async fn every_object_is_read_once_and_every_key_has_its_own_answer() {
-        let api = FakeApi::start().await;
-        api.put(
-            "secrets",
-            json!({"metadata": {"name": "stripe-source", "namespace": "shop"}, "data": {"a": "QQ==", "b": "/w=="}}),
-        );
-        api.put(
-            "configmaps",
-            json!({"metadata": {"name": "c", "namespace": "shop"}, "data": {"t": "x"}, "binaryData": {"b": "/w=="}}),
-        );
-        let wanted = [
-            at(SourceKind::Secret, "stripe-source", "a"),
-            at(SourceKind::Secret, "stripe-source", "b"),
-            at(SourceKind::Secret, "stripe-source", "c"),
-            at(SourceKind::ConfigMap, "c", "t"),
-            at(SourceKind::ConfigMap, "c", "b"),
-            at(SourceKind::ConfigMap, "stripe-source", "a"),
-        ];
-        let sources = read_all(&Namespaced::new(api.client(), "shop"), wanted.clone()).await;
-        let value = |n: usize| sources.get(&wanted[n]).unwrap().as_ref().map(|s| s.value.expose().to_vec());
-        assert_eq!(value(0).unwrap(), b"A");
-        assert_eq!(value(1).unwrap(), b"\xff");
-        assert_eq!(value(3).unwrap(), b"x");
-        assert_eq!(value(4).unwrap(), b"\xff");
-        let text = |n: usize| sources.get(&wanted[n]).unwrap().as_ref().unwrap_err().to_string();
-        assert_eq!(text(2), "Secret \"stripe-source\" in namespace shop has no key \"c\"");
-        assert_eq!(text(5), "ConfigMap \"stripe-source\" not found in namespace shop");
-        assert!(!sources.get(&wanted[0]).unwrap().as_ref().unwrap().resource_version.is_empty());
-        assert_eq!(api.requests().len(), 3, "{:?}", api.requests());
-    }
-
-    #[tokio::test]
-    async fn a_name_that_leads_out_of_the_namespace_is_never_asked_for() {
-        let api = FakeApi::start().await;
-        api.put("secrets", json!({"metadata": {"name": "x", "namespace": "kube-system"}, "data": {"a": "QQ=="}}));
-        let names = ["../../kube-system/secrets/x", "x/status", "x?watch=true", "X", "", ".", "..", "x%2fy", "é"];
-        let wanted: Vec<_> = names.iter().map(|n| at(SourceKind::Secret, n, "a")).collect();
-        let sources = read_all(&Namespaced::new(api.client(), "shop"), wanted).await;
-        assert_eq!(sources.iter().count(), names.len());
-        assert!(sources.iter().all(|(_, found)| matches!(found, Err(SourceError::InvalidName { .. }))));
-        assert!(api.requests().is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_read_that_is_not_allowed_is_told_from_one_that_failed() {
-        let api = FakeApi::start().await;
-        api.fail_next(
-            "GET",
-            403,
-            "secrets \"a\" is forbidden: User \"u\" cannot get resource \"secrets\" in API group \"\"",
-        );
-        let namespaced = Namespaced::new(api.client(), "shop");
-        let wanted = at(SourceKind::Secret, "a", "k");
-        let sources = read_all(&namespaced, [wanted.clone()]).await;
-        let error = sources.get(&wanted).unwrap().as_ref().unwrap_err();
-        assert!(error.is_forbidden() && error.is_missing());
-        assert_eq!(
-            error.to_string(),
-            "cannot read Secret \"a\" in namespace shop: forbidden (status 403): the operator's role does not allow it to get secrets; \
-             add the rule {apiGroups: [\"\"], resources: [secrets], verbs: [get]} to the role of its service account in namespace shop"
-        );
-        api.fail_next("GET", 500, "etcd hunter2");
-        let sources = read_all(&namespaced, [wanted.clone()]).await;
-        let error = sources.get(&wanted).unwrap().as_ref().unwrap_err();
-        assert!(
-            matches!(error, SourceError::Api(_)) && !error.is_missing() && !error.to_string().contains("hunter2"),
-            "{error}"
-        );
-    }
-}
+mod tests;

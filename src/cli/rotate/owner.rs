@@ -67,6 +67,21 @@ fn tool(object: &Value) -> Option<(String, &'static str)> {
     Some((found.0.to_owned(), found.1))
 }
 
+/// The ClusterVaultSecret that the VaultSecret is made for, and kept as it wants it, if so.
+pub(super) fn maker(object: &Value) -> Option<String> {
+    let owners = object["metadata"]["ownerReferences"].as_array()?;
+    let maker = owners.iter().find(|owner| owner["controller"] == true && owner["kind"] == "ClusterVaultSecret")?;
+    maker["name"].as_str().map(str::to_owned)
+}
+
+/// What to say of one that is made for a ClusterVaultSecret: a number that is put back at once would be two rotations.
+pub(super) fn made(maker: &str, namespace: &str, name: &str, key: &str) -> String {
+    format!(
+        "VaultSecret {namespace}/{name} is made for ClusterVaultSecret {maker}, which puts it back at once. Nothing was changed. \
+         Count up epoch there: under spec.template.data, key {key}, valueFrom.generate; it rotates in all of its namespaces"
+    )
+}
+
 /// What to say instead of doing it.
 pub(super) fn refusal(owner: &str, namespace: &str, name: &str, key: &str, epoch: i64) -> String {
     format!(
@@ -122,6 +137,15 @@ mod tests {
         for manager in BY_HAND {
             assert_eq!(of(&object(manager, "Update", &with), "A"), None);
         }
+    }
+
+    #[test]
+    fn what_is_made_for_another_object_is_changed_there() {
+        let owned =
+            |kind: &str| json!({"metadata": {"ownerReferences": [{"kind": kind, "name": "db", "controller": true}]}});
+        assert_eq!(maker(&owned("ClusterVaultSecret")).as_deref(), Some("db"));
+        assert_eq!((maker(&owned("Application")), maker(&json!({}))), (None, None));
+        assert!(made("db", "shop", "app", "K").contains("ClusterVaultSecret db, which puts it back"));
     }
 
     #[test]

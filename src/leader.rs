@@ -248,6 +248,12 @@ impl Candidate {
         spec.renew_time = Some(now);
         match self.replace("releasing the lease", lease, spec).await {
             Ok(_) => tracing::info!("released the lease"),
+            // The rights went before the process: nothing is wrong, and no replica is there that waits.
+            Err(error) if error.kind == ApiErrorKind::Forbidden => {
+                tracing::info!(
+                    "the lease runs out by itself: this account may not write it any more, as after an uninstall"
+                );
+            }
             Err(error) => tracing::warn!(%error, "the lease was not released; another replica waits until it ends"),
         }
     }

@@ -43,12 +43,10 @@ pub(super) fn run(args: ReleaseArgs) -> Exit {
         Err(error) => return fail(&error.into()),
     };
     match runtime.block_on(carry_out(&args)) {
-        Ok(done) if done.failed == 0 => Exit::Done,
-        Ok(done) => fail(&anyhow::anyhow!(
-            "{} could not be released, {} were; run it again",
-            objects::count(done.failed),
-            done.released
-        )),
+        Ok(done) => match done.left() {
+            None => Exit::Done,
+            Some(left) => fail(&anyhow::anyhow!(left)),
+        },
         Err(error) => fail(&error),
     }
 }

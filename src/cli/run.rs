@@ -159,16 +159,19 @@ pub(super) fn run(args: RunArgs) -> Exit {
         started => started.and_then(Result::ok),
     };
     let result = runtime.block_on(crate::app::run(args));
-    if let Some(traces) = traces {
-        traces.end();
-    }
-    runtime.shutdown_timeout(LEFT_OVER);
     match result {
         Ok(()) => {
+            if let Some(traces) = traces {
+                traces.end();
+            }
+            runtime.shutdown_timeout(LEFT_OVER);
             tracing::info!("stopped");
             Exit::Done
         }
         Err(error) => {
+            // Without the lease another replica may write already, and reconciles still run here: nothing may hold up the exit, not
+            // even the last traces.
+            runtime.shutdown_background();
             tracing::error!("{error:#}");
             Exit::Failed
         }

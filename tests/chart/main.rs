@@ -15,6 +15,7 @@ mod cluster;
 mod doctor;
 mod forbidden;
 mod helm;
+mod hook;
 mod image;
 mod installed;
 mod lifecycle;

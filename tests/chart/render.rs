@@ -93,7 +93,8 @@ fn the_rights_are_those_of_deploy() {
     for binding in of_kind(&chart, "RoleBinding") {
         let at = |pointer| binding.pointer(pointer).unwrap().clone();
         assert_eq!(at("/roleRef/name"), at("/metadata/name"));
-        if at("/metadata/name") != "vaultsecret-sealing-recipients" {
+        let name = at("/metadata/name");
+        if name != "vaultsecret-sealing-recipients" && name != "vaultsecret-operator-release-finalizers-watched" {
             assert_eq!(
                 at("/subjects"),
                 json!([{"kind": "ServiceAccount", "name": "vaultsecret-operator", "namespace": "vaultsecret-system"}])

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::attempts::Call::{Create, Delete, Patch as Change};
 use crate::attempts::{allowed, at, make, refused, with};
 use crate::cluster::{api, apply, apply_all, eventually, namespace};
-use crate::helm::{SYSTEM, chart, helm, hooks_with, of_kind, render_with, values};
+use crate::helm::{SYSTEM, chart, helm, hooks_with, of_kind, render_with};
 
 const FINALIZER: &str = "vaultsecret.dev/cleanup";
 const JOB: &str = "vaultsecret-operator-release-finalizers";
@@ -147,8 +147,8 @@ async fn own_plane() -> ControlPlane {
 }
 
 /// What the controller of Jobs and a node would do, neither of which is there: the Pod is admitted, its program runs with its arguments
-/// as its account, and the Job is done.
-async fn run_the_job(plane: &ControlPlane) -> (Vec<String>, String) {
+/// as its account, and the Job is done, or has failed.
+async fn run_the_job(plane: &ControlPlane, ends: i32) -> (Vec<String>, String) {
     let client = plane.admin_client();
     let jobs = api(&client, "batch/v1", "Job", SYSTEM);
     let mut found = None;
@@ -167,11 +167,16 @@ async fn run_the_job(plane: &ControlPlane) -> (Vec<String>, String) {
     no_more_than_that(plane, &account).await;
     let rest: Vec<&str> = args[1..].iter().map(String::as_str).collect();
     let (code, said) = release(&account, &rest).await;
-    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(code, Some(ends), "{said}");
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let condition = |kind: &str| json!({"type": kind, "status": "True", "reason": "CompletionsReached", "message": "", "lastProbeTime": now, "lastTransitionTime": now});
-    let done = json!({"status": {"startTime": now, "completionTime": now, "succeeded": 1,
-        "conditions": [condition("SuccessCriteriaMet"), condition("Complete")]}});
+    let condition = |kind: &str, reason: &str| json!({"type": kind, "status": "True", "reason": reason, "message": "", "lastProbeTime": now, "lastTransitionTime": now});
+    let (well, badly) = ("CompletionsReached", "BackoffLimitExceeded");
+    let done = match ends {
+        0 => json!({"status": {"startTime": now, "completionTime": now, "succeeded": 1,
+            "conditions": [condition("SuccessCriteriaMet", well), condition("Complete", well)]}}),
+        _ => json!({"status": {"startTime": now, "failed": 4,
+            "conditions": [condition("FailureTarget", badly), condition("Failed", badly)]}}),
+    };
     jobs.patch_status(JOB, &PatchParams::default(), &Patch::Merge(&done)).await.unwrap();
     (args, said)
 }
@@ -203,38 +208,66 @@ async fn no_more_than_that(plane: &ControlPlane, account: &Path) {
     }
 }
 
-async fn uninstalled(set: &[&str]) {
+/// Runs helm against a control plane.
+fn run(plane: &ControlPlane, args: &[&str]) -> tokio::task::JoinHandle<Result<String, String>> {
+    let kubeconfig = plane.admin_kubeconfig().display().to_string();
+    let mut all: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+    all.extend(["--namespace", SYSTEM, "--kubeconfig", &kubeconfig].map(str::to_owned));
+    tokio::task::spawn_blocking(move || helm(&all.iter().map(String::as_str).collect::<Vec<_>>()))
+}
+
+/// The chart in a control plane of its own, with these namespaces.
+async fn installed(places: &[&str], set: &[&str]) -> (ControlPlane, Client) {
     let plane = own_plane().await;
     let client = plane.admin_client();
     namespace(&client, SYSTEM, json!({"pod-security.kubernetes.io/enforce": "restricted"})).await;
-    for place in ["shop", "blog"] {
+    for place in places {
         namespace(&client, place, json!({})).await;
     }
-    let kubeconfig = plane.admin_kubeconfig().display().to_string();
-    let run = |args: &[&str]| {
-        let mut all: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-        all.extend(["--namespace", SYSTEM, "--kubeconfig", &kubeconfig].map(str::to_owned));
-        tokio::task::spawn_blocking(move || helm(&all.iter().map(String::as_str).collect::<Vec<_>>()))
-    };
     let chart = chart().display().to_string();
-    run(&[&["install", "secrets", &chart], set].concat()).await.unwrap().unwrap();
-    let before = there_is(&client).await;
-    assert!(!before.iter().any(|name| name.contains("release-finalizers")), "before it is wanted: {before:?}");
+    run(&plane, &[&["install", "secrets", &chart], set].concat()).await.unwrap().unwrap();
+    (plane, client)
+}
+
+/// What is there of the Job's, each with its namespace.
+async fn of_the_job(client: &Client) -> Vec<String> {
+    there_is(client).await.into_iter().filter(|name| name.contains("release-finalizers")).collect()
+}
+
+/// The rights in listed namespaces, which the release keeps.
+fn kept(places: &[&str]) -> Vec<String> {
+    let kinds = ["Role", "RoleBinding"];
+    kinds.iter().flat_map(|kind| places.iter().map(move |place| format!("{kind} {place}/{JOB}-watched"))).collect()
+}
+
+async fn uninstalled(set: &[&str]) {
+    let (plane, client) = installed(&["blog", "shop"], set).await;
+    let stays = if set.is_empty() { Vec::new() } else { kept(&["blog", "shop"]) };
+    assert_eq!(of_the_job(&client).await, stays, "before it is wanted");
     allowed(&client, "one that stays", Create(vault_secret("shop", "stays", &["example.com/hold", FINALIZER]))).await;
     leaving(&client, "shop", "leaving", &[FINALIZER]).await;
 
-    let uninstall = run(&["uninstall", "secrets"]);
-    let (args, said) = run_the_job(&plane).await;
+    let uninstall = run(&plane, &["uninstall", "secrets"]);
+    let (args, said) = run_the_job(&plane, 0).await;
     let namespaces = args.iter().any(|arg| arg == "--namespaces=shop,blog");
     assert_eq!(namespaces, !set.is_empty(), "{args:?}");
     assert!(said.contains("shop/leaving: released; it was being deleted, and its entries stay"), "{said}");
     uninstall.await.unwrap().unwrap();
     assert_eq!(finalizers(&client, "shop", "leaving").await, None);
     assert_eq!(finalizers(&client, "shop", "stays").await.unwrap(), ["example.com/hold"]);
-    eventually("nothing of the release is left", async || {
-        !there_is(&client).await.iter().any(|name| name.contains("vaultsecret-operator"))
+    eventually("nothing of the release is left but what it keeps", async || {
+        let mut left = there_is(&client).await;
+        left.retain(|name| name.contains("vaultsecret-operator"));
+        left == stays
     })
     .await;
+    // The account is gone: they grant nobody anything, and this is said to take them along.
+    let selector = ListParams::default().labels("app.kubernetes.io/component=release-finalizers");
+    for kind in ["Role", "RoleBinding"] {
+        let rights = api(&client, "rbac.authorization.k8s.io/v1", kind, "shop");
+        rights.delete_collection(&DeleteParams::default(), &selector).await.unwrap();
+    }
+    assert!(!of_the_job(&client).await.iter().any(|name| name.contains(" shop/")));
 
     allowed(
         &client,
@@ -259,7 +292,10 @@ async fn there_is(client: &Client) -> Vec<String> {
     ] {
         for kind in kinds {
             let found = api(client, group, kind, "").list(&ListParams::default()).await.unwrap().items;
-            all.extend(found.into_iter().map(|object| format!("{kind} {}", object.metadata.name.unwrap())));
+            all.extend(found.into_iter().map(|object| {
+                let place = object.metadata.namespace.map(|place| format!("{place}/")).unwrap_or_default();
+                format!("{kind} {place}{}", object.metadata.name.unwrap())
+            }));
         }
     }
     all
@@ -276,28 +312,40 @@ async fn an_uninstall_for_a_list_of_namespaces_needs_no_right_in_the_cluster() {
     uninstalled(&["--set", "watch.namespaces={shop,blog}"]).await;
 }
 
-/// Nothing of it is there before `helm uninstall`, and nothing afterwards.
-#[test]
-fn all_of_it_belongs_to_the_hook() {
-    for set in ["default", "namespaced", "everything"] {
-        let hooks = hooks_with(set);
-        assert!(of_kind(&hooks, "Job").len() == 1 && !of_kind(&hooks, "Role").is_empty(), "{set}");
-        for hook in &hooks {
-            let note = |name: &str| hook["metadata"]["annotations"][name].as_str().unwrap().to_owned();
-            assert_eq!(note("helm.sh/hook"), "post-delete");
-            assert_eq!(note("helm.sh/hook-delete-policy"), "before-hook-creation,hook-succeeded");
-            // Rights first.
-            assert_eq!(note("helm.sh/hook-weight"), if hook["kind"] == "Job" { "10" } else { "0" });
-        }
-        let spec = of_kind(&hooks, "Job")[0].pointer("/spec/template/spec").unwrap();
-        let context = &spec["containers"][0]["securityContext"];
-        assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
-        assert_eq!(
-            (&context["readOnlyRootFilesystem"], &context["allowPrivilegeEscalation"]),
-            (&json!(true), &json!(false))
-        );
+/// One listed namespace is gone, and one is being deleted and hangs for a VaultSecret: the Roles there went first.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_uninstall_serves_the_namespaces_that_are_there() {
+    let (plane, client) = installed(&["blog", "mall", "shop"], &["--set", "watch.namespaces={blog,mall,shop}"]).await;
+    allowed(&client, "one that stays", Create(vault_secret("shop", "stays", &["example.com/hold", FINALIZER]))).await;
+    leaving(&client, "shop", "leaving", &[FINALIZER]).await;
+    leaving(&client, "mall", "hangs", &[FINALIZER]).await;
+    let spaces = api(&client, "v1", "Namespace", "");
+    for place in ["blog", "mall"] {
+        spaces.delete(place, &DeleteParams::default()).await.unwrap();
     }
-    let off =
-        crate::helm::rendered(&["--values", &values("default"), "--set", "uninstall.releaseFinalizers=false"]).unwrap();
-    assert!(!off.contains("release-finalizers"));
+    eventually("one is gone, and the rights in the other", async || {
+        spaces.get_opt("blog").await.unwrap().is_none() && of_the_job(&client).await == kept(&["shop"])
+    })
+    .await;
+
+    let uninstall = run(&plane, &["uninstall", "secrets"]);
+    let (_, said) = run_the_job(&plane, 1).await;
+    for place in ["blog", "mall"] {
+        let line = said.lines().find(|line| line.starts_with(&format!("namespace {place}: not released: ")));
+        let line = line.unwrap_or_else(|| panic!("{place}: {said}"));
+        assert!(line.ends_with(&format!("vaultsecret release-finalizers --namespaces={place}")), "{said}");
+    }
+    assert!(said.contains("namespaces blog, mall could not be listed; 2 were released; run it again"), "{said}");
+    let complaint = uninstall.await.unwrap().expect_err("the Job failed");
+    assert!(complaint.contains(JOB), "{complaint}");
+    assert_eq!(finalizers(&client, "shop", "leaving").await, None);
+    assert_eq!(finalizers(&client, "shop", "stays").await.unwrap(), ["example.com/hold"]);
+    // The Job stays for its log; its account does not.
+    let left = [kept(&["shop"]), vec![format!("Job {SYSTEM}/{JOB}")]].concat();
+    eventually("its rights are gone", async || of_the_job(&client).await == left).await;
+
+    let admin = plane.admin_kubeconfig().to_owned();
+    let (code, said) = release(&admin, &[&format!("--operator-namespace={SYSTEM}"), "--namespaces=mall"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    eventually("the namespace is gone", async || spaces.get_opt("mall").await.unwrap().is_none()).await;
 }

@@ -1,9 +1,12 @@
 //! Behaviour 38, and what a change of leader must not change: two replicas, one writes.
 
 use devkit::remotes::{Action, Fault, Op};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
-use crate::common::{Kind, Operator, Scene, Synced, for_each_remote, generated};
+use crate::common::{Kind, Operator, Scene, Synced, api, for_each_remote, generated};
 
 /// Short, so that a test need not wait; the times that follow from it are shares of it.
 const ARGS: [&str; 2] = ["--leader-elect=true", "--lease-duration=4s"];
@@ -81,6 +84,42 @@ async fn c11_new_leader_reads_the_claim(kind: Kind) {
     let most = if kind.shows_changes() { 2 } else { 3 };
     assert!(history.iter().all(|value| *value == kept), "it was another value");
     assert!((1..=most).contains(&history.len()), "sent {} times", history.len());
+}
+
+/// As after `helm uninstall`, which takes the roles first.
+#[tokio::test]
+async fn a_leader_without_its_role_ends_without_a_complaint() {
+    // Never renewed while the test runs.
+    let scene = Scene::isolated("b38-role", &["--leader-elect=true", "--lease-duration=1h"]).await;
+    let (operator, system) = (&scene.operator, scene.operator.system());
+    let account = scene.cluster.namespaced_rights(system, &scene.namespace).await;
+    let leases: Api<Lease> = Api::namespaced(scene.cluster.client_from(&account).await.unwrap(), system);
+    assert!(leases.get("vaultsecret-operator").await.unwrap().spec.unwrap().holder_identity.is_some());
+    let bindings = api(&scene.client, "RoleBinding", system);
+    bindings.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+    scene.eventually("the right is gone", async || leases.get("vaultsecret-operator").await.is_err()).await;
+    let start = operator.log_end();
+    operator.stop().await;
+    let log = operator.log_since(start);
+    let said: Vec<_> = log.lines().filter(|line| line.contains("lease")).collect();
+    assert!(said.len() == 1 && said[0].contains("the lease runs out by itself") && said[0].contains("INFO"), "{log}");
+}
+
+/// A collector that does not answer would hold it up for seconds in which another may lead.
+#[tokio::test]
+async fn a_leader_that_lost_its_lease_delivers_no_traces() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("--otlp-endpoint=http://{}", silent.local_addr().unwrap());
+    let scene = Scene::isolated("b38-silent", &[ARGS[0], ARGS[1], &endpoint]).await;
+    let synced = scene.synced(Kind::Mixpeek, json!({})).await;
+    let start = scene.operator.log_end();
+    let leases: Api<Lease> = Api::namespaced(scene.client.clone(), scene.operator.system());
+    let other = json!({"spec": {"holderIdentity": "another", "leaseDurationSeconds": 3600}});
+    leases.patch("vaultsecret-operator", &PatchParams::default(), &Patch::Merge(&other)).await.unwrap();
+    scene.operator.ends_by_itself().await;
+    let log = scene.operator.log_since(start);
+    assert!(log.contains("the lease was lost") && !log.contains("the last traces"), "{log}");
+    assert_eq!(synced.remote.history(&synced.entry), [synced.value]);
 }
 
 for_each_remote!(b38_leader_killed, b38_leader_ends_in_good_order, b38_leader_paused, c11_new_leader_reads_the_claim,);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
@@ -18,29 +17,55 @@ const PAGE: u32 = 500;
 const ATTEMPTS: usize = 5;
 
 /// What it came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Done {
     /// Objects that have our finalizer no more.
     pub(super) released: usize,
     /// Objects that still have it.
     pub(super) failed: usize,
+    /// Namespaces whose VaultSecrets could not be listed.
+    pub(super) unlisted: Vec<String>,
+}
+
+impl Done {
+    /// What is left to do; `None` where nothing is.
+    pub(super) fn left(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        if self.failed > 0 {
+            parts.push(format!("{} could not be released", count(self.failed)));
+        }
+        match self.unlisted.as_slice() {
+            [] => {}
+            [one] => parts.push(format!("namespace {one} could not be listed")),
+            several => parts.push(format!("namespaces {} could not be listed", several.join(", "))),
+        }
+        let released = if self.released == 1 { "1 was".to_owned() } else { format!("{} were", self.released) };
+        (!parts.is_empty()).then(|| format!("{}; {released} released; run it again", parts.join(", and ")))
+    }
 }
 
 /// Where a line for the user goes.
 type Say<'a> = dyn FnMut(&str) -> anyhow::Result<()> + 'a;
 
-/// Releases all of these namespaces, or of all where none is named. One that cannot be released does not hold up the others.
+/// Releases all of these namespaces, or of all where none is named. One that cannot be released does not hold up the others, nor
+/// does a namespace that cannot be listed.
 ///
 /// # Errors
-/// When VaultSecrets cannot be listed.
+/// When VaultSecrets of all namespaces cannot be listed.
 pub(super) async fn release_all(client: &Client, namespaces: &[String], say: &mut Say<'_>) -> anyhow::Result<Done> {
     let mut done = Done::default();
     if namespaces.is_empty() {
-        release_in(client, &Api::all_with(client.clone(), &resource()), &mut done, say).await?;
+        let all = Api::all_with(client.clone(), &resource());
+        if let Some(error) = release_in(client, &all, &mut done, say).await? {
+            return Err(error.into());
+        }
     }
     for namespace in namespaces {
         let api = Api::namespaced_with(client.clone(), namespace, &resource());
-        release_in(client, &api, &mut done, say).await.with_context(|| format!("namespace {namespace}"))?;
+        if let Some(error) = release_in(client, &api, &mut done, say).await? {
+            say(&unlisted(namespace, &error))?;
+            done.unlisted.push(namespace.clone());
+        }
     }
     Ok(done)
 }
@@ -50,12 +75,13 @@ fn resource() -> ApiResource {
     ApiResource::erase::<VaultSecret>(&())
 }
 
+/// Releases what a list has; the error where it cannot be listed.
 async fn release_in(
     client: &Client,
     api: &Api<DynamicObject>,
     done: &mut Done,
     say: &mut Say<'_>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<ApiError>> {
     let mut restarts = 0;
     let mut page = ListParams::default().limit(PAGE);
     loop {
@@ -63,7 +89,7 @@ async fn release_in(
         let list = match within("listing VaultSecrets", api.list_metadata(&page)).await {
             Ok(list) => list,
             // The definition is gone, and all objects with it.
-            Err(error) if error.kind == ApiErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind == ApiErrorKind::NotFound => return Ok(None),
             // 410: the list took too long to read. What is released already is not in the way of a new one.
             Err(error) if page.continue_token.is_some() && restarts < ATTEMPTS => {
                 tracing::debug!(%error, "the list is begun anew");
@@ -71,7 +97,7 @@ async fn release_in(
                 page.continue_token = None;
                 continue;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Ok(Some(error)),
         };
         for object in list.items {
             let Some(namespace) = object.namespace() else { continue };
@@ -95,7 +121,7 @@ async fn release_in(
         }
         match list.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page.continue_token = Some(token),
-            None => return Ok(()),
+            None => return Ok(None),
         }
     }
 }
@@ -169,6 +195,19 @@ pub(super) fn line(object: &str, entries: Option<&[Value]>) -> String {
     }
     let left: Vec<_> = left.iter().map(|(at, names)| format!("at {at} {}", names.join(", "))).collect();
     format!("{object}: released; it was being deleted, and its entries stay: {}", left.join("; "))
+}
+
+/// What is said of a namespace that cannot be listed. Rights there go with it, and at once when its deletion begins, so a missing
+/// right says the same of one that is gone and of one that hangs.
+pub(super) fn unlisted(namespace: &str, error: &ApiError) -> String {
+    let line = format!("namespace {namespace}: not released: {error}");
+    match error.kind {
+        ApiErrorKind::Forbidden => format!(
+            "{line}. If the namespace is gone, nothing is left to do; if it is there or being deleted, run this with rights to its \
+             VaultSecrets: vaultsecret release-finalizers --namespaces={namespace}"
+        ),
+        _ => line,
+    }
 }
 
 /// So many VaultSecrets.

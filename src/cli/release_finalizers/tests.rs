@@ -54,6 +54,21 @@ fn who_holds_the_lease_is_named_with_what_to_do() {
 }
 
 #[test]
+fn what_is_left_is_said_in_one_line() {
+    let done = |released, failed, unlisted: &[&str]| {
+        let unlisted = unlisted.iter().map(|&name| name.to_owned()).collect();
+        objects::Done { released, failed, unlisted }.left()
+    };
+    assert_eq!(done(3, 0, &[]), None);
+    let text = done(1, 2, &["blog", "mall"]).unwrap();
+    assert_eq!(
+        text,
+        "2 VaultSecrets could not be released, and namespaces blog, mall could not be listed; 1 was released; run it again"
+    );
+    assert_eq!(done(2, 0, &["blog"]).unwrap(), "namespace blog could not be listed; 2 were released; run it again");
+}
+
+#[test]
 fn numbers_are_said_as_people_do() {
     assert_eq!([0, 1, 2].map(objects::count), ["0 VaultSecrets", "1 VaultSecret", "2 VaultSecrets"]);
 }

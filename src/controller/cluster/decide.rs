@@ -93,8 +93,8 @@ pub struct Plan {
     pub change: Vec<Arc<VaultSecret>>,
     /// Those that are to be deleted.
     pub delete: Vec<Arc<VaultSecret>>,
-    /// Namespaces in which somebody else's is in the way, with what to do.
-    pub conflicts: BTreeMap<String, String>,
+    /// Namespaces in which somebody else's is in the way: whether it goes by itself, and what to do.
+    pub conflicts: BTreeMap<String, (NamespaceReason, String)>,
 }
 
 /// Decides. One that this very ClusterVaultSecret did not make is never touched.
@@ -123,7 +123,7 @@ pub fn plan(world: &World<'_>) -> Plan {
     plan
 }
 
-fn conflict(stamp: &Stamp, seen: &VaultSecret) -> String {
+fn conflict(stamp: &Stamp, seen: &VaultSecret) -> (NamespaceReason, String) {
     let which = format!("VaultSecret \"{}\"", stamp.name);
     // Neither the name nor the way of sharing can be changed.
     let way_out = match stamp.sharing {
@@ -132,17 +132,19 @@ fn conflict(stamp: &Stamp, seen: &VaultSecret) -> String {
         }
         Sharing::Shared => "make another ClusterVaultSecret with another vaultSecretName",
     };
-    match controller(&seen.metadata) {
-        Some(other) if stamp.owner.kind.is_of(other) && other.name == stamp.owner.name => format!(
-            "{which} belongs to an earlier ClusterVaultSecret of this name; waiting until the garbage collector has taken it"
-        ),
-        Some(other) => {
-            format!("{which} is controlled by {} \"{}\"; {way_out}", other.kind, other.name)
+    let text = match controller(&seen.metadata) {
+        Some(other) if stamp.owner.kind.is_of(other) && other.name == stamp.owner.name => {
+            let text = format!(
+                "{which} belongs to an earlier ClusterVaultSecret of this name; waiting until the garbage collector has taken it"
+            );
+            return (NamespaceReason::Pending, text);
         }
+        Some(other) => format!("{which} is controlled by {} \"{}\"; {way_out}", other.kind, other.name),
         None => {
             format!("{which} is there already and was not made by this ClusterVaultSecret; delete it, or {way_out}")
         }
-    }
+    };
+    (NamespaceReason::VaultSecretConflict, text)
 }
 
 #[cfg(test)]
@@ -233,20 +235,25 @@ mod tests {
         assert_eq!(planned(seen, &["a", "b", "c"], false), steps("c", "", "", "a,b"));
         assert_eq!(planned(vec![earlier], &[], false), steps("", "", "", ""));
         let ours = stamp("u1", "A");
-        assert!(conflict(&ours, &of(&stamp("u0", "A"), "b")).contains("earlier ClusterVaultSecret"));
-        assert!(conflict(&ours, &foreign("a")).contains("was not made by this"));
+        let (reason, text) = conflict(&ours, &of(&stamp("u0", "A"), "b"));
+        assert!(reason == NamespaceReason::Pending && text.contains("earlier ClusterVaultSecret"), "it goes by itself");
+        let (reason, text) = conflict(&ours, &foreign("a"));
+        assert!(reason == NamespaceReason::VaultSecretConflict && text.contains("was not made by this"));
     }
 
     /// What the schema would refuse is not advised.
     #[test]
     fn a_conflict_names_a_way_out_that_there_is() {
-        let told = conflict(&stamp("u1", "A"), &foreign("a"));
+        let (_, told) = conflict(&stamp("u1", "A"), &foreign("a"));
         assert!(
             told.ends_with("make another ClusterVaultSecret with another vaultSecretName, or exclude the namespace")
         );
         let mut shared = stamp("u1", "A");
         shared.sharing = Sharing::Shared;
-        assert!(conflict(&shared, &foreign("a")).ends_with("with another vaultSecretName"), "home cannot be excluded");
+        assert!(
+            conflict(&shared, &foreign("a")).1.ends_with("with another vaultSecretName"),
+            "home cannot be excluded"
+        );
     }
 
     /// Under a webhook that changes every VaultSecret, each edit of the template reaches it once, and none is told to be in place.

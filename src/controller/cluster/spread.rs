@@ -67,9 +67,9 @@ pub(super) async fn stand(
     let conflicts = act(ctx, state, cluster, stamp, plan).await;
     let now = ctx.clock.now();
     let place = |namespace: &String| {
-        if let Some(text) = conflicts.get(namespace) {
+        if let Some((reason, text)) = conflicts.get(namespace) {
             state.failed.remove(namespace);
-            return Place::not_ready(namespace, NamespaceReason::VaultSecretConflict, text.clone());
+            return Place::not_ready(namespace, *reason, text.clone());
         }
         let child = state.child(ctx, &ObjectKey::new(namespace.as_str(), stamp.name.as_str()), now);
         if child.as_ref().is_some_and(|vs| stamp.is_in_place(vs)) {
@@ -133,7 +133,7 @@ async fn act(
     cluster: &ClusterVaultSecret,
     stamp: &Stamp,
     plan: Plan,
-) -> BTreeMap<String, String> {
+) -> BTreeMap<String, (NamespaceReason, String)> {
     let now = ctx.clock.now();
     let generation = cluster.metadata.generation;
     state.deleted.retain(|key, _| ctx.vault_secrets.get(key).is_some());

@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::names;
 use super::target::{CreationPolicy, TemplateMetadata};
 use super::vault_secret::{ConnectionKind, VaultSecretSpec};
 
@@ -142,6 +143,11 @@ impl ClusterVaultSecretSpec {
     /// # Errors
     /// What to change.
     pub fn check(&self) -> Result<(), &'static str> {
+        if self.vault_secret_metadata.as_ref().is_some_and(has_own_keys) {
+            return Err(
+                "vaultSecretMetadata must not have keys of the operator's (vaultsecret.dev/…, app.kubernetes.io/managed-by): set them on a VaultSecret where they are meant",
+            );
+        }
         match self.sharing {
             Sharing::PerNamespace if self.template.connection_ref.kind() != ConnectionKind::ClusterVaultConnection => {
                 Err("template.connectionRef.kind must be ClusterVaultConnection under sharing: PerNamespace")
@@ -154,5 +160,41 @@ impl ClusterVaultSecretSpec {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether there are labels or annotations that say something to the operator, or that it sets itself. An order as to adopt what is
+/// at the remote is for one VaultSecret and one moment: here it would hold in every namespace that comes later.
+fn has_own_keys(metadata: &TemplateMetadata) -> bool {
+    let mut keys = metadata.labels.keys().chain(metadata.annotations.keys());
+    let is_own = |key: &str| {
+        let prefix = key.split_once('/').map(|(prefix, _)| prefix);
+        prefix == Some(names::GROUP) || key == names::MANAGED_BY
+    };
+    keys.any(|key| is_own(key))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_speaks_to_the_operator_is_not_for_every_namespace() {
+        let is_refused = |metadata: Value| {
+            let spec: ClusterVaultSecretSpec = serde_json::from_value(json!({
+                "namespaces": {}, "sharing": "Shared", "vaultSecretMetadata": metadata,
+                "template": {"connectionRef": {"name": "c"}, "data": [{"key": "A", "value": "a"}]},
+            }))
+            .unwrap();
+            spec.check().is_err_and(|message| message.contains("vaultSecretMetadata"))
+        };
+        assert!(is_refused(json!({"annotations": {"vaultsecret.dev/adopt": "app"}})));
+        assert!(is_refused(json!({"labels": {"team": "a", "vaultsecret.dev/role": "target"}})));
+        assert!(is_refused(json!({"labels": {"app.kubernetes.io/managed-by": "helm"}})));
+        assert!(!is_refused(json!({"labels": {"team": "a", "app.kubernetes.io/part-of": "shop"},
+                                   "annotations": {"example.org/vaultsecret.dev": "x"}})));
     }
 }

@@ -147,6 +147,14 @@ impl ConnectionReason {
     }
 }
 
+impl NamespaceReason {
+    /// Whether only a person can end it. A namespace or a connection that is missing may be on its way, and a write is tried again.
+    #[must_use]
+    pub fn is_stalled(self) -> bool {
+        matches!(self, Self::VaultSecretConflict | Self::TargetConflict | Self::NamesCollide)
+    }
+}
+
 /// Condition types of the custom resources.
 pub mod types {
     /// Everything is as the spec wants it.

@@ -5,12 +5,13 @@
 
 pub mod copies;
 pub mod decide;
+mod failures;
 mod share;
 mod spread;
 pub mod stamp;
 pub mod status;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ use crate::projection::owner::{OwnerKind, controller};
 use crate::remote::lane::ObjectKey;
 use crate::sync::plan::after;
 use copies::{Copied, Copies};
+use decide::Futile;
+use failures::Failures;
 use stamp::Stamp;
 use status::{Observed, Place, Told};
 
@@ -48,15 +51,6 @@ use status::{Observed, Place, Told};
 const BELIEVED: Duration = Duration::from_secs(10);
 /// How long an object that was Ready may be on its way before it is told: a rotation passes in a moment.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// A write in a namespace that failed.
-pub(super) struct Failure {
-    backoff: Backoff,
-    reason: NamespaceReason,
-    message: String,
-    /// Generation of the object then; one that was edited since is tried at once.
-    generation: Option<i64>,
-}
 
 /// What is remembered of a ClusterVaultSecret between reconciles. Nothing here is needed for correctness after a restart.
 #[derive(Default)]
@@ -68,10 +62,16 @@ pub struct ClusterState {
     written: HashMap<ObjectKey, (Timestamp, Arc<VaultSecret>)>,
     /// uids of those that we have deleted.
     deleted: HashMap<ObjectKey, String>,
-    /// Those that our write left as they should not be (an admission webhook): generation.
-    futile: HashMap<ObjectKey, Option<i64>>,
-    /// By namespace.
-    failed: BTreeMap<String, Failure>,
+    /// Those that our write left as they should not be (an admission webhook).
+    futile: Futile,
+    /// What was to be made or changed, by namespace.
+    failed: Failures<String>,
+    /// What is to go and is still there.
+    left: Failures<Left>,
+    /// The set of values that was copied last, as it was read.
+    set: Option<share::Set>,
+    /// Why there is nothing to copy from, though the VaultSecret has shown a set.
+    changed: Option<String>,
     /// Copies that are right, by namespace.
     copied: BTreeMap<String, Copied>,
     /// Whether what the status says of the copies was looked at.
@@ -108,34 +108,10 @@ impl ClusterState {
         }
         believed.or(shown)
     }
-
-    /// Whether a namespace has to wait before something is tried there again.
-    fn waits(&self, namespace: &str, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
-        let failure = self.failed.get(namespace).filter(|failure| failure.generation == generation)?;
-        failure.backoff.waits_until(now, None)
-    }
-
-    fn fail(&mut self, namespace: &str, failed: Failed, generation: Option<i64>, now: Timestamp) {
-        let failure = self.failed.entry(namespace.to_owned()).or_insert_with(|| Failure {
-            backoff: Backoff::default(),
-            reason: failed.reason,
-            message: String::new(),
-            generation,
-        });
-        if failure.generation != generation {
-            failure.backoff.reset();
-        }
-        (failure.reason, failure.message, failure.generation) = (failed.reason, failed.message, generation);
-        let _ = failure.backoff.failed(failed.pace, now, jittered);
-    }
 }
 
-/// Why something was not written.
-pub(super) struct Failed {
-    reason: NamespaceReason,
-    message: String,
-    pace: super::backoff::Pace,
-}
+/// Something in a namespace that is to go: the namespace, and what it is.
+type Left = (String, String);
 
 /// What is remembered of all ClusterVaultSecrets.
 #[derive(Default)]
@@ -231,7 +207,7 @@ async fn run(
             Observed { problem: Some((ClusterReason::Invalid, message)), ..Observed::default() }
         }
         None => {
-            state.failed.retain(|namespace, _| ctx.namespaces.is_alive(namespace));
+            forget(ctx, state, cluster, &chosen.there);
             let stamp = Stamp::of(cluster);
             match cluster.spec.sharing {
                 Sharing::PerNamespace => spread::observe(ctx, state, cluster, &stamp, &chosen, &mut next).await,
@@ -243,13 +219,24 @@ async fn run(
         Place::not_ready(name, NamespaceReason::NamespaceMissing, "there is no such namespace, or it is being deleted")
     });
     observed.places.extend(missing);
+    let left = state.left.iter().map(|((namespace, what), failure)| {
+        (namespace.as_str(), format!("{what} is to go and is still there: {}", failure.message))
+    });
+    status::add_left(&mut observed.places, left);
     let now = ctx.clock.now();
     let told = status::tell(&observed);
     let (outcome, wait) = tell(ctx, state, cluster, &observed, &told).await;
-    let waits = state.failed.values().filter_map(|failure| failure.backoff.waits_until(now, None));
+    let waits = state.failed.next(now).chain(state.left.next(now));
     let unseen = state.written.values().map(|(at, _)| after(*at, BELIEVED)).filter(|at| *at > now);
     let next = waits.chain(unseen).chain(next).min();
     (outcome, next.map_or(wait, |at| wait.min(ctx.clock.until(at).max(Duration::from_millis(10)))))
+}
+
+/// Drops what failed in namespaces that are not there any more, or not to have it any more.
+fn forget(ctx: &Context, state: &mut ClusterState, cluster: &ClusterVaultSecret, wanted: &BTreeSet<String>) {
+    let home = (cluster.spec.sharing == Sharing::Shared).then_some(&ctx.settings.operator_namespace);
+    state.failed.retain(|ns| ctx.namespaces.is_alive(ns) && (wanted.contains(ns) || home == Some(ns)));
+    state.left.retain(|(ns, _)| ctx.namespaces.is_alive(ns));
 }
 
 /// What the schema refuses, too, and what it cannot.

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 
-use super::owner::Owner;
+use super::owner::{Owner, OwnerKind};
 use super::target::{self, Desired, TargetPlan};
 use crate::api::names;
 use crate::api::vault_secret::CreationPolicy;
@@ -142,7 +142,11 @@ pub async fn remove(client: Client, namespace: &str, name: &str, owner: &Owner) 
             if secrets.delete(uid.unwrap_or_default(), version.unwrap_or_default()).await? {
                 return Ok(Removed::Deleted);
             }
-        } else if let Some((patch, manager)) = target::withdrawal(&seen, owner) {
+            continue;
+        }
+        // A copy is never merged, and a field manager knows a name alone: that of a VaultSecret.
+        let merged = (owner.kind == OwnerKind::VaultSecret).then(|| target::withdrawal(&seen, owner)).flatten();
+        if let Some((patch, manager)) = merged {
             if secrets.merge(&patch, &manager).await?.is_some() {
                 return Ok(Removed::Withdrawn);
             }

@@ -170,17 +170,18 @@ fn ours(existing: &Secret, desired: &Desired, owner: &Owner) -> Result<(), Strin
             ));
         }
         None => match made_for {
+            // No copy is without its owner: one that the garbage collector has just let go stays let go.
+            _ if owner.kind == OwnerKind::ClusterVaultSecret => {
+                return Err(format!(
+                    "{which} exists already and is not controlled by this ClusterVaultSecret; delete it, or choose another template.target.name"
+                ));
+            }
             // Ours from a time when the policy was Orphan: the uid says so.
             Some(made_for) if made_for == *owner => {}
             Some(made_for) if made_for.is_namesake(owner) && desired.policy == CreationPolicy::Orphan => {}
             Some(made_for) if made_for.is_namesake(owner) => {
                 return Err(format!(
                     "{which} was left by an earlier VaultSecret of this name; delete it, or take it over with target.creationPolicy: Orphan"
-                ));
-            }
-            _ if owner.kind == OwnerKind::ClusterVaultSecret => {
-                return Err(format!(
-                    "{which} exists already and was not made by this ClusterVaultSecret; delete it, or choose another template.target.name"
                 ));
             }
             _ => {

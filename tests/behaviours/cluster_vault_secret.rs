@@ -1,4 +1,4 @@
-//! Behaviours C1–C9: one ClusterVaultSecret, many namespaces.
+//! Behaviours C1–C11: one ClusterVaultSecret, many namespaces.
 
 use serde_json::{Value, json};
 
@@ -312,7 +312,44 @@ async fn c10_what_the_schema_refuses() {
     let changed =
         scene.try_patch("ClusterVaultSecret", &scene.namespace, json!({"spec": {"sharing": "PerNamespace"}})).await;
     assert!(changed.expect_err("it is refused").to_string().contains("cannot be changed"));
+    let standing = json!({"spec": {"vaultSecretMetadata": {"annotations": {"vaultsecret.dev/adopt": "region"}}}});
+    scene.patch("ClusterVaultSecret", &scene.namespace, standing).await;
+    scene.until("ClusterVaultSecret", &scene.namespace, "refuses it", |o| o.ready().reason == "Invalid").await;
     scene.delete("ClusterVaultSecret", &scene.namespace).await;
+}
+
+/// C11: while the VaultSecret of all does nothing, a touch of its Secret holds no copy, and a rename of the target takes none away.
+#[tokio::test]
+async fn c11_no_copy_goes_before_another_follows() {
+    let stage = Stage::new("c11", Kind::Kelvin).await;
+    let a = stage.namespace("a").await;
+    let mut spec = stage.spec("Shared", json!([inline("REGION", "region", "eu")]));
+    stage.create(spec.clone()).await;
+    stage.ready(1).await;
+    let change = async |spec: &Value| stage.scene.patch("ClusterVaultSecret", &stage.name, json!({"spec": spec})).await;
+    let rests = |o: &Object| o.ready().reason == "SharedNotReady" && o.ready().message.contains("Suspended");
+    spec["template"]["suspend"] = json!(true);
+    change(&spec).await;
+    stage.until("rests", rests).await;
+    let touch = kube::api::Patch::Merge(json!({"metadata": {"annotations": {"theirs": "x"}}}));
+    let home = api(&stage.scene.client, "Secret", stage.scene.operator.system());
+    home.patch(&stage.name, &Default::default(), &touch).await.unwrap();
+    let b = stage.namespace("b").await;
+    stage.shows(&b, "REGION", "eu").await;
+
+    let renamed = format!("{}-renamed", stage.name);
+    spec["template"]["target"] = json!({"name": renamed});
+    change(&spec).await;
+    let seen = |o: &Object| rests(o) && o.at("/status/observedGeneration") == o.at("/metadata/generation");
+    stage.until("rests under another name", seen).await;
+    assert_eq!(stage.shown(&a, "REGION").await, "eu");
+    change(&json!({"template": {"suspend": false}})).await;
+    stage.ready(2).await;
+    for place in [&a, &b] {
+        assert!(stage.get("Secret", place, &renamed).await.is_some());
+        stage.goes("Secret", place).await;
+    }
+    stage.end().await;
 }
 
 /// docs/cluster-vault-secret.md as it stands, with the connection pointed at the stand-in.

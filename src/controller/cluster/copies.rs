@@ -144,7 +144,8 @@ pub struct Plan {
     pub remove: BTreeSet<ObjectKey>,
 }
 
-/// Decides. Without a set of values to show (`made_from`) nothing is written, and what is not wanted goes all the same.
+/// Decides. Without a set of values to show (`made_from`) nothing is written, and what is not wanted goes all the same. A copy of
+/// an earlier name goes once the one that follows it is right: somebody may be using it.
 #[must_use]
 pub fn plan(
     wanted: &BTreeSet<String>,
@@ -154,15 +155,15 @@ pub fn plan(
     made_from: Option<&str>,
     is_alive: impl Fn(&str) -> bool,
 ) -> Plan {
-    let is_wanted = |key: &ObjectKey| *key.name == *name && wanted.contains(&*key.namespace);
-    let unwanted = seen.keys().filter(|key| !is_wanted(key) && is_alive(&key.namespace));
-    let remove = unwanted.cloned().collect();
-    let Some(made_from) = made_from else { return Plan { remove, ..Plan::default() } };
-    let right = |namespace: &&String| {
-        let shown = seen.get(&ObjectKey::new(namespace.as_str(), name));
-        copied.get(*namespace).is_some_and(|copy| *copy.made_from == *made_from && Some(&copy.version) == shown)
+    let right = |namespace: &str| {
+        let shown = seen.get(&ObjectKey::new(namespace, name));
+        let copy = copied.get(namespace).filter(|copy| Some(&*copy.made_from) == made_from);
+        copy.is_some_and(|copy| Some(&copy.version) == shown)
     };
-    Plan { write: wanted.iter().filter(|namespace| !right(namespace)).cloned().collect(), remove }
+    let stays = |key: &ObjectKey| wanted.contains(&*key.namespace) && (*key.name == *name || !right(&key.namespace));
+    let remove = seen.keys().filter(|key| !stays(key) && is_alive(&key.namespace)).cloned().collect();
+    let write = wanted.iter().filter(|namespace| made_from.is_some() && !right(namespace)).cloned().collect();
+    Plan { write, remove }
 }
 
 /// Names the copies that are right, and what they were made from, in a few characters. After a restart it tells that all are as
@@ -268,6 +269,25 @@ mod tests {
         assert_eq!(planned(&[("b", "2")], &right, Some("s1")), pair("a", ""), "somebody deleted one");
         assert_eq!(planned(&both, &[], Some("s1")), pair("a,b", ""), "nothing is known of them");
         assert_eq!(planned(&[("a", "1"), ("c", "3"), ("dying", "4")], &[], None), pair("", "c"), "no set to show");
+    }
+
+    #[test]
+    fn a_copy_of_an_earlier_name_goes_once_the_new_one_is_right() {
+        let (old, new) = (ObjectKey::new("a", "before"), key("a"));
+        let removed = |new_version: &str, made_from: Option<&str>, wanted: &str| {
+            let seen = BTreeMap::from([(old.clone(), "1".into()), (new.clone(), new_version.into())]);
+            let copied = BTreeMap::from([("a".to_owned(), Copied { version: "5".into(), made_from: "s2".into() })]);
+            let wanted = BTreeSet::from([wanted.to_owned()]);
+            plan(&wanted, "app", &seen, &copied, made_from, |_| true).remove
+        };
+        assert_eq!(removed("5", Some("s2"), "a"), BTreeSet::from([old.clone()]));
+        assert_eq!(removed("4", Some("s2"), "a"), BTreeSet::new(), "the new one is not as it should be");
+        assert_eq!(removed("5", Some("s3"), "a"), BTreeSet::new(), "the new one shows an earlier set");
+        assert_eq!(removed("5", None, "a"), BTreeSet::new(), "there is no set to show");
+        assert_eq!(removed("5", None, "b"), BTreeSet::from([old.clone(), new.clone()]), "not chosen any more");
+        let seen = BTreeMap::from([(old.clone(), "1".into())]);
+        let planned = plan(&BTreeSet::from(["a".to_owned()]), "app", &seen, &BTreeMap::new(), Some("s2"), |_| true);
+        assert_eq!(planned, Plan { write: BTreeSet::from(["a".to_owned()]), remove: BTreeSet::new() });
     }
 
     #[test]

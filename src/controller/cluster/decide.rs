@@ -1,13 +1,72 @@
 //! What is to be done to the VaultSecrets of a ClusterVaultSecret. Pure: what is there and what is wanted go in, steps come out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::stamp::Stamp;
-use crate::api::VaultSecret;
+use super::status::Place;
+use crate::api::cluster_vault_secret::Sharing;
+use crate::api::{NamespaceReason, VaultSecret};
+use crate::controller::key_of;
 use crate::projection::owner::controller;
+use crate::remote::lane::ObjectKey;
+use crate::sync::plan::after;
+
+/// How long a VaultSecret that something changes back is left alone; an edit of it or of the template is tried at once.
+const FUTILE: Duration = Duration::from_secs(900);
+
+/// VaultSecrets that our own write left as they should not be: a webhook changes them, or their definition does not know a field.
+#[derive(Default)]
+pub struct Futile(HashMap<ObjectKey, Tried>);
+
+struct Tried {
+    /// Generation of the VaultSecret.
+    seen: Option<i64>,
+    /// Generation of the ClusterVaultSecret.
+    wanted: Option<i64>,
+    until: Timestamp,
+}
+
+impl Futile {
+    /// Notes what a write left behind.
+    pub fn note(&mut self, vs: &VaultSecret, in_place: bool, wanted: Option<i64>, now: Timestamp) {
+        if in_place {
+            self.0.remove(&key_of(vs));
+        } else {
+            let tried = Tried { seen: vs.metadata.generation, wanted, until: after(now, FUTILE) };
+            self.0.insert(key_of(vs), tried);
+        }
+    }
+
+    /// Whether that very write would be repeated.
+    #[must_use]
+    pub fn holds(&self, vs: &VaultSecret, wanted: Option<i64>, now: Timestamp) -> bool {
+        let tried = self.0.get(&key_of(vs));
+        tried.is_some_and(|t| t.seen == vs.metadata.generation && t.wanted == wanted && t.until > now)
+    }
+
+    /// Forgets those that are gone.
+    pub fn retain(&mut self, is_there: impl Fn(&ObjectKey) -> bool) {
+        self.0.retain(|key, _| is_there(key));
+    }
+}
+
+/// What holds where a VaultSecret of ours is.
+#[must_use]
+pub fn place(namespace: &str, vs: &VaultSecret, stamp: &Stamp, held: bool, futile: bool) -> Place {
+    if held || vs.metadata.deletion_timestamp.is_some() || stamp.is_in_place(vs) {
+        return Place::of(namespace, vs);
+    }
+    if !futile {
+        return Place::not_ready(namespace, NamespaceReason::Pending, "the VaultSecret is being changed");
+    }
+    let text = "the VaultSecret is not as the template says: something changes it back (a webhook, or an older definition of VaultSecret)";
+    Place::not_ready(namespace, NamespaceReason::WriteFailed, text)
+}
 
 /// What there is, and what is wanted of it.
 pub struct World<'a> {
@@ -34,8 +93,8 @@ pub struct Plan {
     pub change: Vec<Arc<VaultSecret>>,
     /// Those that are to be deleted.
     pub delete: Vec<Arc<VaultSecret>>,
-    /// Namespaces in which somebody else's is in the way, with what to do.
-    pub conflicts: BTreeMap<String, String>,
+    /// Namespaces in which somebody else's is in the way: whether it goes by itself, and what to do.
+    pub conflicts: BTreeMap<String, (NamespaceReason, String)>,
 }
 
 /// Decides. One that this very ClusterVaultSecret did not make is never touched.
@@ -64,19 +123,28 @@ pub fn plan(world: &World<'_>) -> Plan {
     plan
 }
 
-fn conflict(stamp: &Stamp, seen: &VaultSecret) -> String {
+fn conflict(stamp: &Stamp, seen: &VaultSecret) -> (NamespaceReason, String) {
     let which = format!("VaultSecret \"{}\"", stamp.name);
-    match controller(&seen.metadata) {
-        Some(other) if stamp.owner.kind.is_of(other) && other.name == stamp.owner.name => format!(
-            "{which} belongs to an earlier ClusterVaultSecret of this name; waiting until the garbage collector has taken it"
-        ),
-        Some(other) => {
-            format!("{which} is controlled by {} \"{}\"; choose another vaultSecretName", other.kind, other.name)
+    // Neither the name nor the way of sharing can be changed.
+    let way_out = match stamp.sharing {
+        Sharing::PerNamespace => {
+            "make another ClusterVaultSecret with another vaultSecretName, or exclude the namespace"
         }
-        None => format!(
-            "{which} is there already and was not made by this ClusterVaultSecret; delete it, or choose another vaultSecretName"
-        ),
-    }
+        Sharing::Shared => "make another ClusterVaultSecret with another vaultSecretName",
+    };
+    let text = match controller(&seen.metadata) {
+        Some(other) if stamp.owner.kind.is_of(other) && other.name == stamp.owner.name => {
+            let text = format!(
+                "{which} belongs to an earlier ClusterVaultSecret of this name; waiting until the garbage collector has taken it"
+            );
+            return (NamespaceReason::Pending, text);
+        }
+        Some(other) => format!("{which} is controlled by {} \"{}\"; {way_out}", other.kind, other.name),
+        None => {
+            format!("{which} is there already and was not made by this ClusterVaultSecret; delete it, or {way_out}")
+        }
+    };
+    (NamespaceReason::VaultSecretConflict, text)
 }
 
 #[cfg(test)]
@@ -167,8 +235,52 @@ mod tests {
         assert_eq!(planned(seen, &["a", "b", "c"], false), steps("c", "", "", "a,b"));
         assert_eq!(planned(vec![earlier], &[], false), steps("", "", "", ""));
         let ours = stamp("u1", "A");
-        assert!(conflict(&ours, &of(&stamp("u0", "A"), "b")).contains("earlier ClusterVaultSecret"));
-        assert!(conflict(&ours, &foreign("a")).contains("was not made by this"));
+        let (reason, text) = conflict(&ours, &of(&stamp("u0", "A"), "b"));
+        assert!(reason == NamespaceReason::Pending && text.contains("earlier ClusterVaultSecret"), "it goes by itself");
+        let (reason, text) = conflict(&ours, &foreign("a"));
+        assert!(reason == NamespaceReason::VaultSecretConflict && text.contains("was not made by this"));
+    }
+
+    /// What the schema would refuse is not advised.
+    #[test]
+    fn a_conflict_names_a_way_out_that_there_is() {
+        let (_, told) = conflict(&stamp("u1", "A"), &foreign("a"));
+        assert!(
+            told.ends_with("make another ClusterVaultSecret with another vaultSecretName, or exclude the namespace")
+        );
+        let mut shared = stamp("u1", "A");
+        shared.sharing = Sharing::Shared;
+        assert!(
+            conflict(&shared, &foreign("a")).1.ends_with("with another vaultSecretName"),
+            "home cannot be excluded"
+        );
+    }
+
+    /// Under a webhook that changes every VaultSecret, each edit of the template reaches it once, and none is told to be in place.
+    #[test]
+    fn one_that_something_changes_back_is_told_and_tried_again_after_an_edit() {
+        let now = Timestamp::from_second(1_000).unwrap();
+        let wanted = stamp("u1", "B");
+        let mut seen = of(&stamp("u1", "A"), "a");
+        seen.metadata.generation = Some(4);
+        seen.status = serde_json::from_value(json!({"observedGeneration": 4, "conditions": [{"type": "Ready",
+            "status": "True", "reason": "Synced", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}))
+        .unwrap();
+        let mut futile = Futile::default();
+        futile.note(&seen, wanted.is_in_place(&seen), Some(1), now);
+        assert!(futile.holds(&seen, Some(1), now));
+        assert!(!futile.holds(&seen, Some(2), now), "the template was edited");
+        assert!(!futile.holds(&seen, Some(1), after(now, FUTILE)), "perhaps the webhook is gone");
+        let told = place("a", &seen, &wanted, false, true);
+        assert_eq!((told.ready, &*told.reason), (false, "WriteFailed"));
+        assert!(told.message.contains("something changes it back"));
+        assert_eq!(place("a", &seen, &wanted, false, false).reason, "Pending");
+        assert!(place("a", &seen, &wanted, true, false).ready, "while it is held it stays as it is");
+        assert!(place("a", &seen, &stamp("u1", "A"), false, false).ready);
+        seen.metadata.generation = Some(5);
+        assert!(!futile.holds(&seen, Some(1), now), "somebody edited it");
+        futile.note(&seen, true, Some(1), now);
+        assert!(!futile.holds(&seen, Some(1), now));
     }
 
     #[test]

@@ -10,18 +10,22 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 
 use super::decide::{self, Plan, World};
+use super::failures::Failed;
 use super::stamp::Stamp;
 use super::status::{Observed, Place};
-use super::{ClusterState, Failed, Held, held};
+use super::{ClusterState, Held, Left, held};
 use crate::api::{ClusterVaultSecret, NamespaceReason, VaultSecret, names};
 use crate::controller::backoff::{REFUSED, TRANSIENT};
 use crate::controller::context::Context;
 use crate::controller::namespaces::Chosen;
+use crate::controller::refs::Known;
 use crate::kube_error::{ApiError, ApiErrorKind, within};
 use crate::remote::lane::ObjectKey;
 
 /// Writes at one time.
 const AT_ONCE: usize = 8;
+/// What is said of one that is to go.
+const KIND: &str = "VaultSecret";
 
 /// Brings the VaultSecrets to what is wanted, and says what holds in each namespace.
 pub(super) async fn observe(
@@ -32,7 +36,7 @@ pub(super) async fn observe(
     chosen: &Chosen,
     next: &mut Option<Timestamp>,
 ) -> Observed {
-    super::share::withdraw(ctx, state, stamp, &BTreeSet::new(), cluster).await;
+    super::share::withdraw(ctx, state, cluster, stamp, &BTreeSet::new(), None).await;
     let held = held(ctx, cluster, chosen.there.len());
     let places = stand(ctx, state, cluster, stamp, &chosen.there, held.as_ref(), next).await;
     Observed { places, problem: held.map(|held| (held.reason, held.message)), ..Observed::default() }
@@ -50,6 +54,7 @@ pub(super) async fn stand(
     next: &mut Option<Timestamp>,
 ) -> Vec<Place> {
     let now = ctx.clock.now();
+    let generation = cluster.metadata.generation;
     let seen = seen(ctx, state, stamp, wanted, now);
     let plan = decide::plan(&World {
         stamp,
@@ -57,14 +62,14 @@ pub(super) async fn stand(
         held: held.is_some(),
         seen: &seen,
         is_alive: &|namespace| ctx.namespaces.is_alive(namespace),
-        is_futile: &|vs| state.futile.get(&key_of(vs)) == Some(&vs.metadata.generation),
+        is_futile: &|vs| state.futile.holds(vs, generation, now),
     });
     let conflicts = act(ctx, state, cluster, stamp, plan).await;
     let now = ctx.clock.now();
     let place = |namespace: &String| {
-        if let Some(text) = conflicts.get(namespace) {
+        if let Some((reason, text)) = conflicts.get(namespace) {
             state.failed.remove(namespace);
-            return Place::not_ready(namespace, NamespaceReason::VaultSecretConflict, text.clone());
+            return Place::not_ready(namespace, *reason, text.clone());
         }
         let child = state.child(ctx, &ObjectKey::new(namespace.as_str(), stamp.name.as_str()), now);
         if child.as_ref().is_some_and(|vs| stamp.is_in_place(vs)) {
@@ -75,16 +80,16 @@ pub(super) async fn stand(
             return Place::not_ready(namespace, failure.reason, failure.message.clone());
         }
         match (child, held) {
-            (Some(vs), _) => Place::of(namespace, &vs),
+            (Some(vs), _) => {
+                let futile = state.futile.holds(&vs, generation, now);
+                decide::place(namespace, &vs, stamp, held.is_some(), futile)
+            }
             (None, Some(held)) => Place::not_ready(namespace, held.place, held.message.clone()),
             (None, None) => Place::not_ready(namespace, NamespaceReason::Pending, "the VaultSecret is being made"),
         }
     };
     let places = wanted.iter().map(place).collect();
-    *next = (*next)
-        .into_iter()
-        .chain(wanted.iter().filter_map(|ns| state.waits(ns, cluster.metadata.generation, now)))
-        .min();
+    *next = (*next).into_iter().chain(wanted.iter().filter_map(|ns| state.failed.waits(ns, generation, now))).min();
     places
 }
 
@@ -128,16 +133,21 @@ async fn act(
     cluster: &ClusterVaultSecret,
     stamp: &Stamp,
     plan: Plan,
-) -> BTreeMap<String, String> {
+) -> BTreeMap<String, (NamespaceReason, String)> {
     let now = ctx.clock.now();
     let generation = cluster.metadata.generation;
     state.deleted.retain(|key, _| ctx.vault_secrets.get(key).is_some());
-    state.futile.retain(|key, _| ctx.vault_secrets.get(key).is_some());
+    state.futile.retain(|key| ctx.vault_secrets.get(key).is_some() || state.written.contains_key(key));
     let create = plan.create.iter().map(|ns| Action::Create(ObjectKey::new(ns.as_str(), stamp.name.as_str())));
     let change = plan.change.into_iter().map(Action::Change);
     let is_deleted = |vs: &Arc<VaultSecret>| state.deleted.get(&key_of(vs)) == vs.metadata.uid.as_ref();
+    let leaving: BTreeSet<_> = plan.delete.iter().map(|vs| left_of(&key_of(vs))).collect();
+    state.left.retain(|left| !left.1.starts_with(KIND) || leaving.contains(left));
     let delete = plan.delete.into_iter().filter(|vs| !is_deleted(vs)).map(Action::Delete);
-    let due = |action: &Action| state.waits(&action.key().namespace, generation, now).is_none();
+    let due = |action: &Action| match action {
+        Action::Delete(vs) => state.left.waits(&left_of(&key_of(vs)), generation, now).is_none(),
+        _ => state.failed.waits(&action.key().namespace.to_string(), generation, now).is_none(),
+    };
     let actions: Vec<Action> = create.chain(change).chain(delete).filter(due).collect();
     let mut steps = Vec::with_capacity(actions.len());
     for action in &actions {
@@ -147,28 +157,36 @@ async fn act(
     let now = ctx.clock.now();
     for (action, result) in taken {
         let key = action.key();
-        match result {
-            Ok(Some(vs)) => {
-                if !stamp.is_in_place(&vs) {
-                    state.futile.insert(key.clone(), vs.metadata.generation);
+        let namespace = key.namespace.to_string();
+        match (result, action) {
+            (Ok(_), Action::Delete(vs)) => {
+                state.left.remove(&left_of(&key));
+                state.written.remove(&key);
+                state.deleted.insert(key, vs.uid().unwrap_or_default());
+            }
+            (Ok(vs), _) => {
+                if let Some(vs) = vs {
+                    state.futile.note(&vs, stamp.is_in_place(&vs), generation, now);
+                    state.written.insert(key, (now, Arc::new(vs)));
                 }
-                state.written.insert(key.clone(), (now, Arc::new(vs)));
-                state.failed.remove(&*key.namespace);
+                state.failed.remove(&namespace);
             }
-            Ok(None) => {
-                state.failed.remove(&*key.namespace);
+            (Err(error), Action::Delete(_)) => {
+                tracing::warn!(namespace, name = %key.name, %error, "a VaultSecret is left; it is tried again");
+                state.left.fail(left_of(&key), failed(&error), generation, now, Known::Unseen);
             }
-            Err(error) => {
-                tracing::debug!(namespace = %key.namespace, name = %key.name, %error, "a VaultSecret was not written");
-                state.fail(&key.namespace, failed(&error), generation, now);
+            (Err(error), _) => {
+                tracing::debug!(namespace, name = %key.name, %error, "a VaultSecret was not written");
+                state.failed.fail(namespace, failed(&error), generation, now, Known::Unseen);
             }
-        }
-        if let (Action::Delete(vs), false) = (action, state.failed.contains_key(&*key.namespace)) {
-            state.written.remove(&key);
-            state.deleted.insert(key, vs.uid().unwrap_or_default());
         }
     }
     plan.conflicts
+}
+
+/// What a VaultSecret that is to go is remembered as.
+fn left_of(key: &ObjectKey) -> Left {
+    (key.namespace.to_string(), format!("{KIND} \"{}\"", key.name))
 }
 
 impl Action {

@@ -9,6 +9,7 @@ use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 use serde_json::{Map, Value, json};
 
+use crate::api::cluster_vault_secret::Sharing;
 use crate::api::{ClusterVaultSecret, VaultSecret, VaultSecretSpec, names};
 use crate::projection::owner::Owner;
 use crate::projection::target::template_metadata;
@@ -20,6 +21,8 @@ pub struct Stamp {
     pub name: String,
     /// The ClusterVaultSecret.
     pub owner: Owner,
+    /// One of all, or one each.
+    pub sharing: Sharing,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
     spec: VaultSecretSpec,
@@ -34,6 +37,7 @@ impl Stamp {
         Self {
             name: cluster.spec.child_name(&own_name).to_owned(),
             owner: Owner::cluster(own_name.clone(), cluster.uid().unwrap_or_default()),
+            sharing: cluster.spec.sharing,
             labels: metadata.labels,
             annotations: metadata.annotations,
             spec: cluster.spec.template.clone(),

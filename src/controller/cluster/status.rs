@@ -20,6 +20,10 @@ pub struct Place {
     pub ready: bool,
     /// It is about to, by itself.
     pub passing: bool,
+    /// Only a person can end it.
+    pub stalled: bool,
+    /// It is not to have it any more.
+    pub leaving: bool,
     /// Why, in a word.
     pub reason: String,
     /// One sentence; empty when it is ready.
@@ -31,17 +35,19 @@ impl Place {
     #[must_use]
     pub fn ready(name: &str) -> Self {
         let reason = NamespaceReason::Synced.as_str().to_owned();
-        Self { name: name.to_owned(), ready: true, passing: false, reason, message: String::new() }
+        let (name, message) = (name.to_owned(), String::new());
+        Self { name, ready: true, passing: false, stalled: false, leaving: false, reason, message }
     }
 
     /// It is not as it should be.
     #[must_use]
     pub fn not_ready(name: &str, reason: NamespaceReason, message: impl Into<String>) -> Self {
-        let passing = reason == NamespaceReason::Pending;
         Self {
             name: name.to_owned(),
             ready: false,
-            passing,
+            passing: reason == NamespaceReason::Pending,
+            stalled: reason.is_stalled(),
+            leaving: false,
             reason: reason.as_str().to_owned(),
             message: message.into(),
         }
@@ -66,8 +72,22 @@ impl Place {
             name: name.to_owned(),
             ready: false,
             passing: passing.iter().any(|reason| reason.as_str() == told.reason),
+            stalled: condition::find(&status.conditions, types::STALLED).is_some_and(|c| c.status == "True"),
+            leaving: false,
             reason: told.reason.clone(),
             message: told.message.clone(),
+        }
+    }
+}
+
+/// Adds the places where something is to go and is still there. One that is to have it, and is not ready, says that first.
+pub fn add_left<'a>(places: &mut Vec<Place>, left: impl Iterator<Item = (&'a str, String)>) {
+    for (name, message) in left {
+        let told = Place::not_ready(name, NamespaceReason::WriteFailed, message);
+        match places.iter_mut().find(|place| place.name == name) {
+            Some(place) if place.ready => *place = told,
+            Some(_) => {}
+            None => places.push(Place { leaving: true, ..told }),
         }
     }
 }
@@ -83,6 +103,13 @@ pub struct Observed {
     pub problem: Option<(ClusterReason, String)>,
     /// See the status.
     pub copies: Option<String>,
+}
+
+impl Observed {
+    /// How many namespaces are to have it.
+    fn wanted(&self) -> usize {
+        self.places.iter().filter(|place| !place.leaving).count()
+    }
 }
 
 /// What the status is to say, but for the times of its conditions.
@@ -109,7 +136,7 @@ pub fn tell(observed: &Observed) -> Told {
         return Told { reason: *reason, message: message.clone() };
     }
     let ready = observed.places.iter().filter(|place| place.ready).count();
-    let counts = format!("{ready} of {} namespaces have it", observed.places.len());
+    let counts = format!("{ready} of {} namespaces have it", observed.wanted());
     if let Some(lead) = observed.lead.as_ref().filter(|lead| !lead.ready) {
         let reason = if lead.passing { ClusterReason::Progressing } else { ClusterReason::SharedNotReady };
         let message = format!("{counts}; the VaultSecret in {}: {}: {}", lead.name, lead.reason, lead.message);
@@ -124,11 +151,11 @@ pub fn tell(observed: &Observed) -> Told {
     if !failing.is_empty() {
         return Told { reason: ClusterReason::NamespacesNotReady, message: name_first(failing) };
     }
-    if ready < observed.places.len() {
+    if ready < observed.wanted() {
         let waiting = observed.places.iter().filter(|place| !place.ready).collect();
         return Told { reason: ClusterReason::Progressing, message: name_first(waiting) };
     }
-    if observed.places.is_empty() {
+    if observed.wanted() == 0 {
         let message = "no namespace matches spec.namespaces".to_owned();
         return Told { reason: ClusterReason::NoNamespaces, message };
     }
@@ -149,9 +176,9 @@ pub fn compose(
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let ready = observed.places.iter().filter(|place| place.ready).count();
     status.observed_generation = meta.generation;
-    status.matching = Some(count(observed.places.len()));
+    status.matching = Some(count(observed.wanted()));
     status.ready = Some(count(ready));
-    status.ready_namespaces = Some(format!("{ready}/{}", observed.places.len()));
+    status.ready_namespaces = Some(format!("{ready}/{}", observed.wanted()));
     status.copies.clone_from(&observed.copies);
     let mut places: Vec<&Place> = observed.places.iter().collect();
     places.sort_by(|a, b| (rank(a), &a.name).cmp(&(rank(b), &b.name)));
@@ -162,22 +189,26 @@ pub fn compose(
         condition::upsert(&mut status.conditions, wanted, meta.generation, now);
     };
     set(types::READY, if told.is_ready() { "True" } else { "False" });
-    let (moving, stuck) = match told.reason {
-        ClusterReason::Progressing => (true, false),
-        ClusterReason::Invalid | ClusterReason::NamesCollide => (false, true),
-        _ => (false, false),
-    };
-    for (kind, holds) in [(types::RECONCILING, moving), (types::STALLED, stuck)] {
-        if holds {
-            set(kind, "True");
-        }
+    let becomes = becomes(observed, told);
+    if let Some(kind) = becomes {
+        set(kind, "True");
     }
-    for (kind, holds) in [(types::RECONCILING, moving), (types::STALLED, stuck)] {
-        if !holds {
-            condition::remove(&mut status.conditions, kind);
-        }
+    for kind in [types::RECONCILING, types::STALLED].into_iter().filter(|kind| becomes != Some(*kind)) {
+        condition::remove(&mut status.conditions, kind);
     }
     status
+}
+
+/// What kstatus is told beside Ready: that it goes on by itself, or only when a person sees to it; nothing when all is well.
+fn becomes(observed: &Observed, told: &Told) -> Option<&'static str> {
+    let stalled = match told.reason {
+        ClusterReason::Synced | ClusterReason::NoNamespaces => return None,
+        ClusterReason::Invalid | ClusterReason::NamesCollide => true,
+        ClusterReason::SharedNotReady => observed.lead.as_ref().is_some_and(|lead| lead.stalled),
+        ClusterReason::NamespacesNotReady => observed.places.iter().any(|place| place.stalled),
+        ClusterReason::Progressing | ClusterReason::ConnectionMissing => false,
+    };
+    Some(if stalled { types::STALLED } else { types::RECONCILING })
 }
 
 /// What a person has to see first comes first.
@@ -290,14 +321,49 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_person_is_stalled() {
-        let stalled = Observed { problem: Some((ClusterReason::Invalid, "no".to_owned())), ..Observed::default() };
-        let waits = Observed { places: vec![pending("a")], ..Observed::default() };
-        for (observed, kind) in [(stalled, types::STALLED), (waits, types::RECONCILING)] {
+        let problem = |reason| Observed { problem: Some((reason, "no".to_owned())), ..Observed::default() };
+        let places = |places: Vec<Place>| Observed { places, ..Observed::default() };
+        let failed = |name| Place::not_ready(name, NamespaceReason::WriteFailed, "a quota");
+        let shared = |lead| Observed { lead: Some(lead), ..Observed::default() };
+        for (observed, kind) in [
+            (problem(ClusterReason::Invalid), types::STALLED),
+            (problem(ClusterReason::NamesCollide), types::STALLED),
+            (problem(ClusterReason::ConnectionMissing), types::RECONCILING),
+            (places(vec![pending("a")]), types::RECONCILING),
+            (places(vec![failed("a")]), types::RECONCILING),
+            (places(vec![failed("a"), failing("b")]), types::STALLED),
+            (shared(failing("system")), types::STALLED),
+            (shared(failed("system")), types::RECONCILING),
+        ] {
             let now = "2026-01-01T00:00:00Z".parse().unwrap();
-            let status =
-                compose(&ClusterVaultSecretStatus::default(), &ObjectMeta::default(), &observed, &tell(&observed), now);
+            let meta = ObjectMeta { generation: Some(3), ..ObjectMeta::default() };
+            let status = compose(&ClusterVaultSecretStatus::default(), &meta, &observed, &tell(&observed), now);
             let kinds: Vec<_> = status.conditions.iter().map(|c| c.type_.as_str()).collect();
-            assert_eq!(kinds, ["Ready", kind]);
+            assert_eq!(kinds, ["Ready", kind], "{observed:?}");
+            assert!(status.conditions.iter().all(|c| c.observed_generation == Some(3)));
+            let well = places(vec![Place::ready("a")]);
+            let well = compose(&status, &meta, &well, &tell(&well), now);
+            assert_eq!(well.conditions.len(), 1, "nothing stays when all is well");
         }
+    }
+
+    #[test]
+    fn what_is_to_go_and_does_not_is_told_and_counts_for_nobody() {
+        let left = |names: &[&'static str]| names.iter().map(|name| (*name, "it stays".to_owned())).collect::<Vec<_>>();
+        let mut places = vec![Place::ready("a"), Place::ready("b"), pending("c")];
+        add_left(&mut places, left(&["b", "c", "old"]).into_iter());
+        let (reason, message) = told(places.clone(), None);
+        assert_eq!(reason, ClusterReason::NamespacesNotReady);
+        assert_eq!(message, "1 of 3 namespaces have it; b: WriteFailed: it stays; and 1 more");
+        assert_eq!(places.iter().map(|p| &*p.name).collect::<Vec<_>>(), ["a", "b", "c", "old"], "each once");
+        assert_eq!(places[2].reason, "Pending");
+        let mut places = Vec::new();
+        add_left(&mut places, left(&["old"]).into_iter());
+        let observed = Observed { places, ..Observed::default() };
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let before = ClusterVaultSecretStatus::default();
+        let status = compose(&before, &ObjectMeta::default(), &observed, &tell(&observed), now);
+        assert_eq!((status.matching, status.namespaces.len()), (Some(0), 1));
+        assert_eq!(tell(&observed).reason, ClusterReason::NamespacesNotReady);
     }
 }

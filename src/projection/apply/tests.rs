@@ -113,6 +113,9 @@ async fn merge_makes_no_secret_even_if_it_vanishes() {
     assert!(done(&api, &wanted, Hint::Unknown).await.wrote);
     assert_eq!(api.get("secrets", "shop", "creds").unwrap()["data"], json!({"A": "MQ==", "X": "eA=="}));
     assert!(!done(&api, &wanted, Hint::Unknown).await.wrote);
+    let namesake = Owner::cluster(owner().name, "u9");
+    assert_eq!(remove(api.client(), "shop", "creds", &namesake).await.unwrap(), Removed::Kept, "of another kind");
+    assert!(!done(&api, &wanted, Hint::Unknown).await.wrote);
     let removed = remove(api.client(), "shop", "creds", &owner()).await.unwrap();
     assert_eq!(removed, Removed::Withdrawn);
     assert_eq!(api.get("secrets", "shop", "creds").unwrap()["data"], json!({"X": "eA=="}));

@@ -378,3 +378,21 @@ proptest! {
         prop_assert!(merge.data.keys().chain(data.keys()).all(|k| merged.data.as_ref().unwrap().contains_key(k)));
     }
 }
+
+/// A copy without the reference of its ClusterVaultSecret is anybody's, whatever its annotation says.
+#[test]
+fn a_copy_that_was_orphaned_is_not_taken_back() {
+    let owner = Owner::cluster("checkout", "u1");
+    let desired = desired(CreationPolicy::Owner, &[("A", "1")]);
+    let copy = after(None, plan(None, &desired, &owner)).unwrap();
+    assert_eq!(plan(Some(&copy), &desired, &owner), TargetPlan::InPlace);
+    let mut orphan = copy;
+    orphan.metadata.owner_references = None;
+    for uid in ["u1", "u2"] {
+        let TargetPlan::Conflict { message } = plan(Some(&orphan), &desired, &Owner::cluster("checkout", uid)) else {
+            panic!("it is a conflict");
+        };
+        assert!(message.contains("is not controlled by this ClusterVaultSecret"), "{message}");
+        assert!(!message.contains("Orphan"), "{message}");
+    }
+}

@@ -159,9 +159,11 @@ async fn findings(args: &DoctorArgs, config: Config, client: &Client, server: &s
 async fn rights(client: &Client, setup: &Setup, myself: bool) -> Vec<Finding> {
     let answers = access::ask(client, &setup.account, myself, &setup.mode).await;
     let install = match setup.mode {
-        rights::Mode::Cluster => "helm upgrade with rbac.create (or kubectl apply -k deploy/cluster)",
+        rights::Mode::Cluster => {
+            "helm upgrade RELEASE charts/vaultsecret-operator --reuse-values --set rbac.create=true (or kubectl apply -k deploy/cluster)"
+        }
         rights::Mode::Namespaced(_) => {
-            "helm upgrade with rbac.create and watch.namespaces (or kubectl apply -k deploy/namespaced)"
+            "helm upgrade RELEASE charts/vaultsecret-operator --reuse-values --set rbac.create=true (or kubectl apply -k deploy/namespaced)"
         }
     };
     access::judge(&answers, &setup.account, install)

@@ -30,6 +30,15 @@ pub enum Written {
     Overtaken,
 }
 
+/// Whether a person goes by the message, which names what to mend, so that it is written whenever it says something else. Those of
+/// a remote in trouble differ with each attempt.
+fn is_mended_by_its_message(reason: ConnectionReason) -> bool {
+    matches!(
+        reason,
+        ConnectionReason::CredentialsMissing | ConnectionReason::Invalid | ConnectionReason::RemoteDiverged
+    )
+}
+
 /// Writes the status if something but the number of entries differs, or the number does and it is time.
 pub async fn write(
     ctx: &Arc<Context>,
@@ -48,7 +57,7 @@ pub async fn write(
     }
     let keeps = same_reason
         && says_what_becomes(&shown.status.conditions, reason)
-        && old.is_some_and(|c| c.message == message || reason != ConnectionReason::RemoteDiverged)
+        && old.is_some_and(|c| c.message == message || !is_mended_by_its_message(reason))
         && shown.status.observed_generation == generation;
     status.entries = Some(u32::try_from(super::rows_of(ctx, &shown.key)).unwrap_or(u32::MAX));
     let now = ctx.clock.now();

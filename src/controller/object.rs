@@ -10,7 +10,8 @@ use kube::{Resource as _, ResourceExt as _};
 use super::backoff::Backoff;
 use super::context::Context;
 use super::sources::Listing;
-use crate::api::VaultSecret;
+use crate::api::condition::{self, types};
+use crate::api::{Reason, VaultSecret};
 use crate::kube_error::within;
 use crate::remote::lane::{Lane, ObjectKey};
 use crate::source::template::Templates;
@@ -93,7 +94,7 @@ pub struct ObjectState {
     pub target_backoff: Backoff,
     /// Failures to restart workloads.
     pub restart_backoff: Backoff,
-    /// Reason of `Ready` that an event was published for last.
+    /// Reason of `Ready` that an event was published for last; at first what the status says that was there when this began.
     pub announced: Option<String>,
     /// The lanes in whose queues the object stands.
     pub queued: Vec<Arc<Lane>>,
@@ -117,12 +118,24 @@ pub struct ObjectState {
     pub dropped: HashSet<(String, String)>,
 }
 
+/// Whether a reason of `Ready` passes by itself, and is worth no event.
+#[must_use]
+pub fn is_on_its_way(reason: &str) -> bool {
+    [Reason::Queued, Reason::Pushing, Reason::Confirming, Reason::Deleting].iter().any(|r| r.as_str() == reason)
+}
+
+/// What an earlier process has told of an object, by its status.
+fn announced(vs: &VaultSecret) -> Option<String> {
+    let ready = condition::find(&vs.status.as_ref()?.conditions, types::READY)?;
+    Some(ready.reason.clone()).filter(|reason| !is_on_its_way(reason))
+}
+
 impl ObjectState {
     /// The newest version of the object that is known: what the watch shows, or what our last write answered.
     pub fn newest(&mut self, shown: Arc<VaultSecret>) -> Arc<VaultSecret> {
         let uid = shown.uid().unwrap_or_default();
         if self.uid != uid {
-            *self = Self { uid, ..Self::default() };
+            *self = Self { uid, announced: announced(&shown), ..Self::default() };
         }
         if let Some(latest) = self.latest.take()
             && is_newer(&latest.metadata, &shown.metadata)

@@ -7,6 +7,7 @@ use kube::ResourceExt as _;
 use super::deadline;
 use super::desired::Issue;
 use super::keys::ConnectionKey;
+use super::object::is_on_its_way;
 use super::pass::Pass;
 use super::project::Projection;
 use super::reconcile::ReconcileError;
@@ -59,8 +60,7 @@ pub fn intent_status(pass: &mut Pass<'_>, base: &VaultSecretStatus) -> VaultSecr
 }
 
 async fn save_or_keep(pass: &mut Pass<'_>, status: VaultSecretStatus) -> Result<(), ReconcileError> {
-    let old = pass.old_status();
-    note_transition(pass, &old, &status);
+    note_transition(pass, &status);
     match pass.save_outcome(status).await {
         Ok(()) => {
             pass.state.unsaved.clear();
@@ -213,20 +213,12 @@ async fn deadline_of(pass: &mut Pass<'_>) -> jiff::Timestamp {
 }
 
 /// An event where `Ready` became something that a person should know of, and where that ended.
-fn note_transition(pass: &mut Pass<'_>, old: &VaultSecretStatus, new: &VaultSecretStatus) {
-    let ready = |s: &VaultSecretStatus| {
-        crate::api::condition::find(&s.conditions, "Ready")
-            .map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
-    };
-    let Some((status, reason, message)) = ready(new) else { return };
-    let quiet = |reason: &str| {
-        [Reason::Queued, Reason::Pushing, Reason::Confirming, Reason::Deleting].iter().any(|r| r.as_str() == reason)
-    };
-    // What was told last, and not what was written last: between two failures the status says Pushing.
-    if pass.state.announced.is_none() {
-        pass.state.announced = ready(old).map(|(_, r, _)| r).filter(|r| !quiet(r));
-    }
-    if quiet(&reason) || pass.state.announced.as_ref() == Some(&reason) {
+fn note_transition(pass: &mut Pass<'_>, new: &VaultSecretStatus) {
+    let Some(ready) = crate::api::condition::find(&new.conditions, "Ready") else { return };
+    let (status, reason, message) = (ready.status.clone(), ready.reason.clone(), ready.message.clone());
+    // What was told last, and not what was written last: between two failures the status says Pushing, and an intent may have been
+    // written with the reason already.
+    if is_on_its_way(&reason) || pass.state.announced.as_ref() == Some(&reason) {
         return;
     }
     let before = pass.state.announced.replace(reason.clone());

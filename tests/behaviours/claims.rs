@@ -41,6 +41,23 @@ async fn b10_existing_entry_is_left_alone(kind: Kind) {
     assert_eq!(remote.write_calls(), 0);
 }
 
+/// What is refused is told by an event, also where other entries of the object are written in the same pass.
+#[tokio::test]
+async fn b10_conflict_beside_others_is_told() {
+    let scene = Scene::new("b10-beside").await;
+    let kind = Kind::Kelvin;
+    let remote = scene.remote(kind).await;
+    remote.foreign_put("taken", "theirs");
+    scene.connect(&remote).await;
+    let data = json!([inline("FREE", "free", "ours"), inline("TAKEN", "taken", "ours")]);
+    scene.vault_secret("app", json!({"connectionRef": {"name": kind.member()}, "data": data})).await;
+    scene.not_ready("app", "RemoteEntryExists").await;
+    scene.remote_has(&remote, "free", "ours").await;
+    let told = scene.event("app", "RemoteEntryExists").await;
+    assert_eq!(told.text("/type"), "Warning");
+    assert!(told.text("/note").contains("TAKEN"), "{told:?}");
+}
+
 /// A stranger is faster between the list and the create, and the refusal does not say that the name is taken: the list does, and
 /// not only at the next attempt, a minute later.
 #[tokio::test]

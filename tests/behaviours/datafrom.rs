@@ -98,8 +98,14 @@ async fn d03_missing_secret_keeps_everything(kind: Kind) {
     scene.vault_secret("app", merged(spec(kind, source()), more)).await;
     synced(&scene, 3).await;
     scene.delete("Secret", "source").await;
-    let said = scene.not_ready("app", "SourceMissing").await.ready().message;
-    assert!(said.contains("dataFrom[0]") && said.contains("\"source\" not found"), "{said}");
+    // A pass that had listed its keys a moment before says first which of them is missing.
+    let says = |app: &Object| {
+        let ready = app.ready();
+        ready.reason == "SourceMissing"
+            && ready.message.contains("dataFrom[0]")
+            && ready.message.contains("\"source\" not found")
+    };
+    scene.until("VaultSecret", "app", "says that the source of dataFrom is away", says).await;
     scene.two_more_probes(&remote).await;
     // What comes from elsewhere goes on.
     let changed = scene.canary("changed");

@@ -98,7 +98,11 @@ async fn a_cluster_without_an_operator_and_one_that_is_sound() {
     said.says("Failed", &["operator: vaultsecret-system", "this namespace does not exist"]);
     said.says("Failed", &["rights:", "no role is bound"]);
     said.says("Skipped", &["objects: VaultSecrets", "the cluster does not know VaultSecrets"]);
-    assert!(said.table.contains("-> vaultsecret crd | kubectl apply --server-side -f -"), "{}", said.table);
+    assert!(
+        said.table.contains("-> vaultsecret crd | kubectl apply --server-side --force-conflicts -f -"),
+        "{}",
+        said.table
+    );
 
     installed.install(&[]).await;
     let pods = installed.pods_run().await;

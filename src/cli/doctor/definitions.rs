@@ -12,7 +12,7 @@ use crate::api::ClusterVaultSecret;
 use crate::cli::crd;
 
 /// What installs them.
-const INSTALL: &str = "vaultsecret crd | kubectl apply --server-side -f -";
+const INSTALL: &str = "vaultsecret crd | kubectl apply --server-side --force-conflicts -f -";
 
 /// Fields that are named; the rest is counted.
 const NAMED: usize = 4;

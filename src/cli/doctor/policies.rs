@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::model::{Area, Finding};
 use super::operator::LABELS;
+use super::rights::Mode;
 use super::seen::{Seen, list};
 use super::setup::Setup;
 use crate::api::names;
@@ -19,6 +20,10 @@ const POLICIES: [(&str, &str); 2] = [
     (".secrets", "keeps the operator to Secrets that it made"),
     (".objects", "keeps the operator from changing workloads and VaultSecrets"),
 ];
+
+/// The same for an operator of the whole cluster, which alone serves ClusterVaultSecrets.
+const OF_CLUSTER: (&str, &str) =
+    (".vaultsecrets", "keeps the operator to VaultSecrets that are made for a ClusterVaultSecret");
 
 /// What is there.
 pub struct Policies {
@@ -152,7 +157,9 @@ fn there(seen: &Policies, setup: &Setup) -> Vec<Finding> {
             return vec![Finding::skipped(Area::Policies, "policies", why)];
         }
     };
-    POLICIES.iter().map(|(end, purpose)| one(policies, bindings, end, purpose, setup)).collect()
+    let of_cluster = Some(OF_CLUSTER).filter(|_| setup.mode == Mode::Cluster);
+    let all = POLICIES.into_iter().chain(of_cluster);
+    all.map(|(end, purpose)| one(policies, bindings, end, purpose, setup)).collect()
 }
 
 fn one(
@@ -220,7 +227,8 @@ mod tests {
     }
 
     fn states(seen: &Policies, attempts: &[Attempt]) -> Vec<State> {
-        judge(seen, attempts, &Setup::of(None, "ops", None, None)).into_iter().map(|f| f.state).collect()
+        let shop = ["shop".to_owned()];
+        judge(seen, attempts, &Setup::of(None, "ops", None, Some(&shop))).into_iter().map(|f| f.state).collect()
     }
 
     #[test]
@@ -233,6 +241,9 @@ mod tests {
         let mut other = policy("vault.ops.secrets");
         other["spec"]["matchConditions"][0]["expression"] = json!("request.userInfo.username == \"somebody\"");
         assert_eq!(states(&seen(&[other], &bound("Deny")), &[]), [State::Warning, State::Warning]);
+        // For the whole cluster there is one more.
+        let of_cluster = |seen: &Policies| judge(seen, &[], &Setup::of(None, "ops", None, None)).len();
+        assert_eq!(of_cluster(&seen(&both, &bound("Deny"))), 3);
         let none = Policies { policies: Seen::Absent, bindings: Seen::Absent };
         assert_eq!(states(&none, &[]), [State::Warning]);
     }

@@ -1,7 +1,7 @@
 //! The documentation as a site: the Markdown files of the repository, as they are, so that a link works on a forge and in the site.
 //!
-//! The pages are checked first ([`book`]), then laid out as in the repository beside copies of what they link to, and built by
-//! mdbook; then the links of what was built are followed ([`built`]).
+//! The pages are checked first (`book`), then laid out as in the repository beside copies of what they link to, and built by
+//! mdbook; then the links of what was built are followed (`built`).
 
 mod book;
 mod built;

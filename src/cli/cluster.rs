@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use kube::Client;
-use kube::api::{Api, ListParams, PartialObjectMeta};
+use kube::api::{Api, ListParams, ObjectList, PartialObjectMeta};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use kube::{Resource, ResourceExt as _};
@@ -59,6 +59,26 @@ pub(super) struct Target {
     /// Of the flag, else of the context.
     pub(super) namespace: String,
     server: String,
+}
+
+/// All that a list has, page by page.
+///
+/// # Errors
+/// Of the first page that is not had.
+pub(super) async fn every_page<T: Clone>(
+    mut params: ListParams,
+    mut page: impl AsyncFnMut(&ListParams) -> Result<ObjectList<T>, ApiError>,
+) -> Result<Vec<T>, ApiError> {
+    let mut all = Vec::new();
+    params = params.limit(PAGE);
+    loop {
+        let one = page(&params).await?;
+        all.extend(one.items);
+        match one.metadata.continue_.filter(|next| !next.is_empty()) {
+            Some(next) => params = params.continue_token(&next),
+            None => return Ok(all),
+        }
+    }
 }
 
 impl ClusterArgs {

@@ -17,7 +17,6 @@ mod seen;
 mod server;
 mod setup;
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -29,7 +28,8 @@ use self::access::Account;
 use self::model::{Area, Finding, Report};
 use self::seen::Seen;
 use self::setup::Setup;
-use super::{Exit, fail, print, run, values};
+use super::show::{self, colours, for_programs};
+use super::{Exit, block_on, print, run, values};
 
 /// How long a connection to the API server may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -80,26 +80,19 @@ pub enum Output {
 
 /// Does it, and says what it came to.
 pub(super) fn examine(args: &DoctorArgs) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error.into()),
-    };
-    let done = runtime.block_on(carry_out(args)).and_then(|(report, looked)| {
-        let colour =
-            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    block_on(async {
+        let (report, looked) = carry_out(args).await?;
         print(&match args.output {
-            Output::Table => render::table(&report, colour),
-            Output::Json => render::json_text(&report)?,
-            Output::Yaml => render::yaml_text(&report)?,
+            Output::Table => render::table(&report, colours()),
+            Output::Json => for_programs(&render::value(&report), show::Output::Json)?,
+            Output::Yaml => for_programs(&render::value(&report), show::Output::Yaml)?,
         })?;
-        Ok((report, looked))
-    });
-    match done {
-        Ok((_, false)) => Exit::Failed,
-        Ok((report, true)) if report.is_well() => Exit::Done,
-        Ok((_, true)) => Exit::Attention,
-        Err(error) => fail(&error),
-    }
+        Ok(match (looked, report.is_well()) {
+            (false, _) => Exit::Failed,
+            (true, true) => Exit::Done,
+            (true, false) => Exit::Attention,
+        })
+    })
 }
 
 /// The findings, and whether the cluster could be asked at all.

@@ -148,9 +148,14 @@ fn resolve(page: &str, link: &str) -> Option<String> {
     if link.is_empty() || link.contains("://") || link.starts_with(['/', '#']) || link.starts_with("mailto:") {
         return None;
     }
+    walk(page, link)
+}
+
+/// Where a relative path leads from a page, by its path from the root; `None`: out of the root.
+pub(super) fn walk(page: &str, path: &str) -> Option<String> {
     let mut parts: Vec<&str> = page.split('/').collect();
     parts.pop();
-    for part in link.split('/') {
+    for part in path.split('/') {
         match part {
             "." | "" => {}
             ".." => drop(parts.pop()?),

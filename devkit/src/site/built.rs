@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::book::walk;
+
 /// Links of a page, and the ids that links can lead to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Html {
@@ -55,19 +57,7 @@ fn is_local(link: &str) -> bool {
 }
 
 fn target(page: &str, path: &str) -> Option<String> {
-    if path.is_empty() {
-        return Some(page.to_owned());
-    }
-    let mut parts: Vec<&str> = page.split('/').collect();
-    parts.pop();
-    for part in path.split('/') {
-        match part {
-            "." | "" => {}
-            ".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
+    if path.is_empty() { Some(page.to_owned()) } else { walk(page, path) }
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::model::{Report, State};
@@ -56,22 +55,6 @@ pub fn value(report: &Report) -> Value {
     let counts: serde_json::Map<String, Value> =
         State::ALL.into_iter().map(|state| (state.as_str().to_lowercase(), json!(report.count(state)))).collect();
     json!({"well": report.is_well(), "summary": counts, "findings": report.findings})
-}
-
-/// As JSON.
-///
-/// # Errors
-/// Never for a report; the writer's types say so.
-pub fn json_text(report: &Report) -> anyhow::Result<String> {
-    Ok(format!("{}\n", serde_json::to_string_pretty(&value(report)).context("as JSON")?))
-}
-
-/// As YAML.
-///
-/// # Errors
-/// Never for a report; the writer's types say so.
-pub fn yaml_text(report: &Report) -> anyhow::Result<String> {
-    serde_saphyr::to_string(&value(report)).context("as YAML")
 }
 
 fn painted(state: State, text: &str, colour: bool) -> String {

@@ -5,10 +5,8 @@ use kube::Client;
 use kube::api::{Api, ListParams};
 use serde::de::DeserializeOwned;
 
+use crate::cli::cluster::every_page;
 use crate::kube_error::{ApiError, ApiErrorKind, within};
-
-/// Objects a page.
-const PAGE: u32 = 500;
 
 /// What was seen of a thing.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,23 +69,11 @@ pub async fn list<K>(call: &'static str, api: &Api<K>, selector: &str) -> Seen<V
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let mut all = Vec::new();
-    let mut params = ListParams::default().limit(PAGE);
-    if !selector.is_empty() {
-        params = params.labels(selector);
-    }
-    loop {
-        match within(call, api.list(&params)).await {
-            Ok(page) => {
-                all.extend(page.items);
-                match page.metadata.continue_.filter(|next| !next.is_empty()) {
-                    Some(next) => params = params.continue_token(&next),
-                    None => return Seen::Here(all),
-                }
-            }
-            Err(error) => return Seen::of(Err(error)),
-        }
-    }
+    let params = match selector {
+        "" => ListParams::default(),
+        selector => ListParams::default().labels(selector),
+    };
+    Seen::of(every_page(params, async |params| within(call, api.list(params)).await).await.map(Some))
 }
 
 /// A raw answer.

@@ -17,6 +17,7 @@ use super::whole;
 use super::world::{At, Blob, Cluster, Observed, World};
 use crate::api::vault_secret::{ConnectionKind, CreationPolicy, RestartKind, RestartTarget, VaultSecretSpec};
 use crate::api::{ClusterVaultConnection, VaultConnection, VaultSecret, names};
+use crate::cli::cluster::every_page;
 use crate::controller::credentials::source_refs;
 use crate::controller::guard::Guarded;
 use crate::controller::keys::ConnectionKey;
@@ -29,8 +30,6 @@ use crate::source::sealed::Ring;
 
 /// Requests at the same time.
 const AT_ONCE: usize = 8;
-/// Objects a page.
-const PAGE: u32 = 500;
 
 /// Looks at everything that the manifests have to do with.
 ///
@@ -69,21 +68,11 @@ async fn list<K>(call: &'static str, api: Api<K>) -> Result<Listed<K>, ApiError>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let mut all = Vec::new();
-    let mut params = ListParams::default().limit(PAGE);
-    loop {
-        match within(call, api.list(&params)).await {
-            Ok(page) => {
-                all.extend(page.items);
-                match page.metadata.continue_.filter(|next| !next.is_empty()) {
-                    Some(next) => params = params.continue_token(&next),
-                    None => return Ok(Listed::All(all)),
-                }
-            }
-            Err(error) if error.kind == ApiErrorKind::Forbidden => return Ok(Listed::Forbidden),
-            Err(error) if error.kind == ApiErrorKind::NotFound => return Ok(Listed::NoSuchKind),
-            Err(error) => return Err(error),
-        }
+    match every_page(ListParams::default(), async |params| within(call, api.list(params)).await).await {
+        Ok(all) => Ok(Listed::All(all)),
+        Err(error) if error.kind == ApiErrorKind::Forbidden => Ok(Listed::Forbidden),
+        Err(error) if error.kind == ApiErrorKind::NotFound => Ok(Listed::NoSuchKind),
+        Err(error) => Err(error),
     }
 }
 

@@ -7,11 +7,9 @@ use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::api::{VaultSecret, names};
+use crate::cli::cluster::PAGE;
 use crate::kube_error::{ApiError, ApiErrorKind, within};
 use crate::sync::ledger::Row;
-
-/// Objects a page.
-const PAGE: u32 = 500;
 
 /// How often an object is looked at again that changes under our hands, and a list is begun anew that ran out.
 const ATTEMPTS: usize = 5;

@@ -11,7 +11,7 @@ use super::estimate::Connections;
 use super::view::{ObjectView, Standing};
 use crate::api::vault_secret::ConnectionKind;
 use crate::api::{ClusterVaultConnection, VaultConnection, VaultSecret};
-use crate::cli::cluster::{PAGE, Target, within};
+use crate::cli::cluster::{Target, every_page, within};
 use crate::controller::guard::Guarded;
 use crate::controller::keys::ConnectionKey;
 use crate::controller::shown::AsShown;
@@ -46,16 +46,7 @@ async fn list<K>(call: &'static str, api: &Api<K>) -> Result<Vec<K>, ApiError>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let mut all = Vec::new();
-    let mut params = ListParams::default().limit(PAGE);
-    loop {
-        let page = within(call, api.list(&params)).await?;
-        all.extend(page.items);
-        match page.metadata.continue_.filter(|next| !next.is_empty()) {
-            Some(next) => params = params.continue_token(&next),
-            None => return Ok(all),
-        }
-    }
+    every_page(ListParams::default(), async |params| within(call, api.list(params)).await).await
 }
 
 /// Where VaultSecrets and VaultConnections are looked for.

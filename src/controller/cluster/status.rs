@@ -4,7 +4,8 @@ use kube::core::ObjectMeta;
 
 use crate::api::cluster_vault_secret::{ClusterVaultSecretStatus, NamespaceStatus};
 use crate::api::condition::{self, Wanted, types};
-use crate::api::{ClusterReason, NamespaceReason, Reason, VaultSecret};
+use crate::api::{ClusterReason, NamespaceReason, VaultSecret};
+use crate::controller::object::is_on_its_way;
 
 /// Most namespaces that are listed one by one.
 const LISTED: usize = 100;
@@ -67,11 +68,10 @@ impl Place {
         if told.status == "True" {
             return Self::ready(name);
         }
-        let passing = [Reason::Queued, Reason::Pushing, Reason::Confirming, Reason::Deleting];
         Self {
             name: name.to_owned(),
             ready: false,
-            passing: passing.iter().any(|reason| reason.as_str() == told.reason),
+            passing: is_on_its_way(&told.reason),
             stalled: condition::find(&status.conditions, types::STALLED).is_some_and(|c| c.status == "True"),
             leaving: false,
             reason: told.reason.clone(),

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{Api, ListParams};
 
-use super::PAGE;
+use crate::cli::cluster::every_page;
 use crate::cli::plan::world::{Cluster, Observed, World};
 use crate::kube_error::{ApiError, ApiErrorKind, within};
 
@@ -28,14 +28,7 @@ pub(super) async fn all(client: &Client, world: &World, cluster: &mut Cluster) -
 
 async fn list(client: &Client, space: &str) -> Result<BTreeMap<String, ObjectMeta>, ApiError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), space);
-    let mut all = BTreeMap::new();
-    let mut params = ListParams::default().limit(PAGE);
-    loop {
-        let page = within("listing Secrets by their labels", api.list_metadata(&params)).await?;
-        all.extend(page.items.into_iter().filter_map(|one| Some((one.metadata.name.clone()?, one.metadata))));
-        match page.metadata.continue_.filter(|next| !next.is_empty()) {
-            Some(next) => params = params.continue_token(&next),
-            None => return Ok(all),
-        }
-    }
+    let listed = async |params: &ListParams| within("listing Secrets by their labels", api.list_metadata(params)).await;
+    let all = every_page(ListParams::default(), listed).await?;
+    Ok(all.into_iter().filter_map(|one| Some((one.metadata.name.clone()?, one.metadata))).collect())
 }
